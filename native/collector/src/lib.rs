@@ -1,0 +1,1 @@
+//! The service: ingest, site model, queries, accounts, manager.

@@ -1,0 +1,1 @@
+//! The site's side: taps, batching, uplink, identity, and mn-insights.

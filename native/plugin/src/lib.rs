@@ -1,0 +1,1 @@
+//! The cdylib that the minion loads.

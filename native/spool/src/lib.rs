@@ -1,0 +1,1 @@
+//! A bounded, checksummed disk queue of opaque records.
