@@ -90,10 +90,13 @@ pub fn encode(payload: &Payload) -> Result<Vec<u8>, WireError> {
         Payload::Topology(records) => codec::encode("topology batch", records)?,
         Payload::Events(records) => codec::encode("event batch", records)?,
         Payload::Meters(records) => codec::encode("meter batch", records)?,
-        Payload::Flows(records) => crate::flow::encode_columns(records),
+        Payload::Flows(records) => crate::flow::encode_columns(records)?,
     };
     limit("batch before compression", raw.len(), MAX_RAW_BYTES)?;
-    let body = zstd::bulk::compress(&raw, ZSTD_LEVEL).map_err(|source| WireError::Zstd { operation: "compress a batch", source })?;
+    let body = zstd::bulk::compress(&raw, ZSTD_LEVEL).map_err(|source| WireError::Zstd {
+        operation: "compress a batch",
+        source,
+    })?;
     limit("batch", HEADER_BYTES + body.len(), MAX_BATCH_BYTES)?;
     let (first_us, last_us) = payload.times();
     let mut out = Vec::with_capacity(HEADER_BYTES + body.len());
@@ -143,7 +146,10 @@ pub fn decode(bytes: &[u8]) -> Result<(Header, Payload), WireError> {
         Kind::Flows => Payload::Flows(crate::flow::decode_columns(&raw)?),
     };
     if payload.len() != header.records as usize {
-        return Err(WireError::Invalid { what: "batch", field: "record count" });
+        return Err(WireError::Invalid {
+            what: "batch",
+            field: "record count",
+        });
     }
     Ok((header, payload))
 }
@@ -167,18 +173,31 @@ pub struct Envelope<'a> {
 
 /// Opens what [`seal`] closed.
 pub fn open(bytes: &[u8]) -> Result<Envelope<'_>, WireError> {
-    let head: &[u8; ENVELOPE_BYTES] = bytes.first_chunk().ok_or(WireError::Invalid { what: "envelope", field: "length" })?;
+    let head: &[u8; ENVELOPE_BYTES] = bytes.first_chunk().ok_or(WireError::Invalid {
+        what: "envelope",
+        field: "length",
+    })?;
     let (epoch, rest) = take::<8>(head);
     let (sequence, _) = take::<8>(rest);
-    Ok(Envelope { epoch: u64::from_be_bytes(epoch), sequence: u64::from_be_bytes(sequence), batch: &bytes[ENVELOPE_BYTES..] })
+    Ok(Envelope {
+        epoch: u64::from_be_bytes(epoch),
+        sequence: u64::from_be_bytes(sequence),
+        batch: &bytes[ENVELOPE_BYTES..],
+    })
 }
 
 /// The one place where zstd is decoded: never more than the size that the header gave, which is bounded.
 #[allow(clippy::disallowed_methods, reason = "the capped decoder itself")]
 fn decompress(body: &[u8], raw_bytes: usize) -> Result<Vec<u8>, WireError> {
-    let raw = zstd::bulk::decompress(body, raw_bytes).map_err(|source| WireError::Zstd { operation: "decompress a batch", source })?;
+    let raw = zstd::bulk::decompress(body, raw_bytes).map_err(|source| WireError::Zstd {
+        operation: "decompress a batch",
+        source,
+    })?;
     if raw.len() != raw_bytes {
-        return Err(WireError::Invalid { what: "batch", field: "size before compression" });
+        return Err(WireError::Invalid {
+            what: "batch",
+            field: "size before compression",
+        });
     }
     Ok(raw)
 }

@@ -33,9 +33,14 @@ pub enum ToGateway {
     /// All batches of this kind and epoch up to and with `sequence` are durable and can be forgotten.
     Ack(Cursor),
     /// The batch that follows the last acknowledged one can't be taken now; send again from there after the pause.
-    Retry { kind: Kind, after_ms: u32 },
+    Retry {
+        kind: Kind,
+        after_ms: u32,
+    },
     /// The service is about to stop; reconnect after the pause, perhaps to another one.
-    Draining { reconnect_after_ms: u32 },
+    Draining {
+        reconnect_after_ms: u32,
+    },
 }
 
 /// Who calls.
@@ -240,7 +245,12 @@ mod tests {
             started_us: 1,
             clock_us: 2,
             allowed: Kinds::ALL,
-            streams: vec![StreamState { kind: Kind::Flows, epoch: 9, first: 3, next: 12 }],
+            streams: vec![StreamState {
+                kind: Kind::Flows,
+                epoch: 9,
+                first: 3,
+                next: 12,
+            }],
         })
     }
 

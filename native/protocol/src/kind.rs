@@ -49,7 +49,12 @@ pub struct Kinds {
 }
 
 impl Kinds {
-    pub const ALL: Kinds = Kinds { topology: true, state: true, metering: true, flows: true };
+    pub const ALL: Kinds = Kinds {
+        topology: true,
+        state: true,
+        metering: true,
+        flows: true,
+    };
 
     /// What both sides allow.
     pub fn and(self, other: Kinds) -> Kinds {

@@ -14,6 +14,8 @@
 //!
 //! The crate holds bytes and bounds only: no sockets, no clock, no files. bincode stays behind [`codec`].
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
+
 pub mod batch;
 pub mod codec;
 pub mod control;
@@ -25,6 +27,9 @@ pub mod topology;
 
 mod column;
 mod kind;
+
+#[cfg(test)]
+mod tests;
 
 pub use codec::WireError;
 pub use kind::{Kind, Kinds};
