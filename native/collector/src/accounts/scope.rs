@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+use insights_store::{AccountId, SiteId};
+
+/// The right to see one site's data. It is made in this module alone, from a session whose account owns the site, and every query and
+/// every look at a model needs one: there is no other way to name a site.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SiteScope {
+    account: AccountId,
+    site: SiteId,
+}
+
+impl SiteScope {
+    pub(in crate::accounts) fn new(account: AccountId, site: SiteId) -> Self {
+        Self { account, site }
+    }
+
+    pub fn site(&self) -> SiteId {
+        self.site
+    }
+
+    pub fn account(&self) -> AccountId {
+        self.account
+    }
+}
