@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+use rusqlite::{ErrorCode, OptionalExtension, Row, params};
+use uuid::Uuid;
+
+use super::{Account, Catalog, WebSession};
+use crate::{StoreError, ids::AccountId};
+
+impl Catalog {
+    /// Fails with [`StoreError::Taken`] when the e-mail address has an account.
+    pub async fn create_account(&self, account: Account) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            tx.prepare_cached("INSERT INTO accounts (id, email, email_key, name, password_hash, created_us) VALUES (?, ?, ?, ?, ?, ?)")
+                .and_then(|mut insert| {
+                    insert.execute(params![
+                        account.id.0.as_bytes(),
+                        account.email,
+                        email_key(&account.email),
+                        account.name,
+                        account.password_hash,
+                        account.created_us
+                    ])
+                })
+                .map_err(taken("e-mail address", "create an account"))?;
+            Ok(())
+        })
+        .await
+    }
+
+    pub async fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
+        self.read(move |db| {
+            db.prepare_cached("SELECT id, email, name, password_hash, created_us FROM accounts WHERE id = ? AND deleted_us IS NULL")
+                .and_then(|mut select| select.query_row([id.0.as_bytes()], account).optional())
+                .map_err(StoreError::catalog("read an account"))
+        })
+        .await
+    }
+
+    pub async fn account_by_email(&self, email: &str) -> Result<Option<Account>, StoreError> {
+        let key = email_key(email);
+        self.read(move |db| {
+            db.prepare_cached("SELECT id, email, name, password_hash, created_us FROM accounts WHERE email_key = ? AND deleted_us IS NULL")
+                .and_then(|mut select| select.query_row([key], account).optional())
+                .map_err(StoreError::catalog("read an account"))
+        })
+        .await
+    }
+
+    /// By e-mail address.
+    pub async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
+        self.read(move |db| {
+            db.prepare_cached("SELECT id, email, name, password_hash, created_us FROM accounts WHERE deleted_us IS NULL ORDER BY email_key")
+                .and_then(|mut select| select.query_map([], account)?.collect())
+                .map_err(StoreError::catalog("list accounts"))
+        })
+        .await
+    }
+
+    pub async fn rename_account(&self, id: AccountId, name: String) -> Result<(), StoreError> {
+        self.change_account(
+            "rename an account",
+            "UPDATE accounts SET name = ?2 WHERE id = ?1 AND deleted_us IS NULL",
+            id,
+            name,
+        )
+        .await
+    }
+
+    /// Also ends all of the account's sessions: who knew the old password is out.
+    pub async fn set_password_hash(&self, id: AccountId, hash: String) -> Result<(), StoreError> {
+        self.change_account(
+            "set a password",
+            "UPDATE accounts SET password_hash = ?2 WHERE id = ?1 AND deleted_us IS NULL",
+            id,
+            hash,
+        )
+        .await?;
+        self.delete_sessions_of(id).await
+    }
+
+    /// Marks the account and its sites as deleted and ends its sessions; their data is removed later.
+    pub async fn delete_account(&self, id: AccountId, at_us: i64) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            let failed = StoreError::catalog;
+            let changed = tx
+                .execute(
+                    "UPDATE accounts SET deleted_us = ?2 WHERE id = ?1 AND deleted_us IS NULL",
+                    params![id.0.as_bytes(), at_us],
+                )
+                .map_err(failed("delete an account"))?;
+            if changed == 0 {
+                return Err(StoreError::Missing("account"));
+            }
+            tx.execute("DELETE FROM web_sessions WHERE account = ?", [id.0.as_bytes()])
+                .map_err(failed("end sessions"))?;
+            tx.execute(
+                "DELETE FROM site_keys WHERE site IN (SELECT id FROM sites WHERE account = ?)",
+                [id.0.as_bytes()],
+            )
+            .map_err(failed("delete fingerprints"))?;
+            tx.execute(
+                "UPDATE sites SET deleted_us = ?2 WHERE account = ?1 AND deleted_us IS NULL",
+                params![id.0.as_bytes(), at_us],
+            )
+            .map_err(failed("delete sites"))?;
+            Ok(())
+        })
+        .await
+    }
+
+    pub async fn create_session(&self, session: WebSession) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            tx.prepare_cached("INSERT INTO web_sessions (token_hash, account, created_us, expires_us) VALUES (?, ?, ?, ?)")
+                .and_then(|mut insert| {
+                    insert.execute(params![
+                        session.token_hash,
+                        session.account.0.as_bytes(),
+                        session.created_us,
+                        session.expires_us
+                    ])
+                })
+                .map_err(StoreError::catalog("create a session"))?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The session and its account, unless it is over.
+    pub async fn session(&self, token_hash: [u8; 32], now_us: i64) -> Result<Option<(WebSession, Account)>, StoreError> {
+        self.read(move |db| {
+            db.prepare_cached(
+                "SELECT a.id, a.email, a.name, a.password_hash, a.created_us, s.created_us, s.expires_us
+                 FROM web_sessions s JOIN accounts a ON a.id = s.account
+                 WHERE s.token_hash = ? AND s.expires_us > ? AND a.deleted_us IS NULL",
+            )
+            .and_then(|mut select| {
+                select
+                    .query_row(params![token_hash, now_us], |row| {
+                        let account = account(row)?;
+                        let session = WebSession {
+                            token_hash,
+                            account: account.id,
+                            created_us: row.get(5)?,
+                            expires_us: row.get(6)?,
+                        };
+                        Ok((session, account))
+                    })
+                    .optional()
+            })
+            .map_err(StoreError::catalog("read a session"))
+        })
+        .await
+    }
+
+    pub async fn delete_session(&self, token_hash: [u8; 32]) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            tx.execute("DELETE FROM web_sessions WHERE token_hash = ?", [token_hash])
+                .map_err(StoreError::catalog("end a session"))?;
+            Ok(())
+        })
+        .await
+    }
+
+    pub async fn delete_sessions_of(&self, account: AccountId) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            tx.execute("DELETE FROM web_sessions WHERE account = ?", [account.0.as_bytes()])
+                .map_err(StoreError::catalog("end sessions"))?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Forgets the sessions that are over.
+    pub async fn delete_expired_sessions(&self, now_us: i64) -> Result<usize, StoreError> {
+        self.write(move |tx| {
+            tx.execute("DELETE FROM web_sessions WHERE expires_us <= ?", [now_us])
+                .map_err(StoreError::catalog("end sessions"))
+        })
+        .await
+    }
+
+    async fn change_account(&self, operation: &'static str, sql: &'static str, id: AccountId, value: String) -> Result<(), StoreError> {
+        self.write(
+            move |tx| match tx.execute(sql, params![id.0.as_bytes(), value]).map_err(StoreError::catalog(operation))? {
+                0 => Err(StoreError::Missing("account")),
+                _ => Ok(()),
+            },
+        )
+        .await
+    }
+}
+
+/// Addresses that differ only in case are one account: no provider in use tells them apart, people type them either way.
+fn email_key(email: &str) -> String {
+    email.trim().to_lowercase()
+}
+
+fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
+    Ok(Account {
+        id: AccountId(Uuid::from_bytes(row.get(0)?)),
+        email: row.get(1)?,
+        name: row.get(2)?,
+        password_hash: row.get(3)?,
+        created_us: row.get(4)?,
+    })
+}
+
+/// Turns the breach of a unique index into [`StoreError::Taken`].
+pub(super) fn taken(what: &'static str, operation: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {
+    move |error| match error.sqlite_error_code() {
+        Some(ErrorCode::ConstraintViolation) => StoreError::Taken(what),
+        _ => StoreError::Catalog { operation, source: error },
+    }
+}

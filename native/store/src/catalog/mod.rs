@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+//! The catalogue: accounts, sites, keys, gateways, topology history, events, counts, and the list of the column store's files. SQLite in
+//! WAL mode, every change durable when its method returns.
+//!
+//! Methods run off the async threads. All of a site's data is reached by its [`SiteId`](crate::SiteId) alone.
+
+mod accounts;
+mod counts;
+mod db;
+mod events;
+pub(crate) mod files;
+mod gateways;
+mod schema;
+mod sites;
+mod streams;
+mod topology;
+mod types;
+
+pub use db::Catalog;
+pub use types::*;

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+//! The tables, as numbered steps. A step that was released is never changed; a new one is added behind it.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::StoreError;
+
+/// `user_version` of the database is the number of steps that it has seen.
+const STEPS: &[&str] = &[
+    // 1
+    "CREATE TABLE accounts (
+        id BLOB PRIMARY KEY,
+        email TEXT NOT NULL,
+        email_key TEXT NOT NULL,
+        name TEXT NOT NULL,
+        password_hash TEXT NOT NULL,
+        created_us INTEGER NOT NULL,
+        deleted_us INTEGER
+    ) STRICT;
+    CREATE UNIQUE INDEX accounts_email ON accounts (email_key) WHERE deleted_us IS NULL;
+
+    CREATE TABLE web_sessions (
+        token_hash BLOB PRIMARY KEY,
+        account BLOB NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+        created_us INTEGER NOT NULL,
+        expires_us INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX web_sessions_account ON web_sessions (account);
+
+    CREATE TABLE sites (
+        id BLOB PRIMARY KEY,
+        account BLOB NOT NULL REFERENCES accounts (id),
+        name TEXT NOT NULL,
+        created_us INTEGER NOT NULL,
+        deleted_us INTEGER,
+        quota_bytes INTEGER NOT NULL,
+        settings TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX sites_account ON sites (account);
+
+    CREATE TABLE site_keys (
+        fingerprint BLOB PRIMARY KEY,
+        site BLOB NOT NULL REFERENCES sites (id) ON DELETE CASCADE,
+        label TEXT NOT NULL,
+        added_us INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX site_keys_site ON site_keys (site);
+
+    CREATE TABLE gateways (
+        site BLOB NOT NULL REFERENCES sites (id) ON DELETE CASCADE,
+        id BLOB NOT NULL,
+        name TEXT NOT NULL,
+        version TEXT NOT NULL,
+        fingerprint BLOB NOT NULL,
+        first_seen_us INTEGER NOT NULL,
+        connected_us INTEGER NOT NULL,
+        disconnected_us INTEGER,
+        report_us INTEGER,
+        report TEXT,
+        PRIMARY KEY (site, id)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE stream_cursors (
+        site BLOB NOT NULL,
+        gateway BLOB NOT NULL,
+        kind INTEGER NOT NULL,
+        epoch INTEGER NOT NULL,
+        sequence INTEGER NOT NULL,
+        touched INTEGER NOT NULL,
+        PRIMARY KEY (site, gateway, kind, epoch)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE topology_nodes (
+        id INTEGER PRIMARY KEY,
+        site BLOB NOT NULL REFERENCES sites (id) ON DELETE CASCADE,
+        path TEXT NOT NULL,
+        seen INTEGER NOT NULL,
+        live INTEGER,
+        UNIQUE (site, path)
+    ) STRICT;
+    CREATE TABLE topology_versions (
+        id INTEGER PRIMARY KEY,
+        site BLOB NOT NULL,
+        node INTEGER NOT NULL REFERENCES topology_nodes (id) ON DELETE CASCADE,
+        valid_from_us INTEGER NOT NULL,
+        valid_to_us INTEGER,
+        mzxid INTEGER NOT NULL,
+        version INTEGER NOT NULL,
+        ctime_ms INTEGER NOT NULL,
+        mtime_ms INTEGER NOT NULL,
+        ephemeral_owner INTEGER NOT NULL,
+        at_us INTEGER NOT NULL,
+        data BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX topology_versions_node ON topology_versions (node, valid_from_us);
+    CREATE INDEX topology_versions_from ON topology_versions (site, valid_from_us);
+    CREATE INDEX topology_versions_to ON topology_versions (site, valid_to_us);
+    CREATE TABLE topology_snapshots (
+        site BLOB PRIMARY KEY REFERENCES sites (id) ON DELETE CASCADE,
+        generation INTEGER NOT NULL,
+        running INTEGER NOT NULL,
+        deleted INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE events (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        site BLOB NOT NULL REFERENCES sites (id) ON DELETE CASCADE,
+        at_us INTEGER NOT NULL,
+        level INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        text TEXT NOT NULL,
+        fields TEXT NOT NULL,
+        gateway BLOB,
+        loss_kind INTEGER,
+        loss_records INTEGER,
+        loss_first_us INTEGER,
+        loss_last_us INTEGER,
+        loss_cause TEXT
+    ) STRICT;
+    CREATE INDEX events_time ON events (site, at_us, id);
+    CREATE INDEX events_loss ON events (site, loss_last_us) WHERE loss_kind IS NOT NULL;
+
+    CREATE TABLE hop_counts (
+        site BLOB NOT NULL REFERENCES sites (id) ON DELETE CASCADE,
+        hour_us INTEGER NOT NULL,
+        gateway BLOB NOT NULL,
+        kind INTEGER NOT NULL,
+        hop INTEGER NOT NULL,
+        records INTEGER NOT NULL,
+        PRIMARY KEY (site, hour_us, gateway, kind, hop)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE files (
+        id INTEGER PRIMARY KEY,
+        site BLOB NOT NULL,
+        kind INTEGER NOT NULL,
+        day INTEGER NOT NULL,
+        name TEXT NOT NULL UNIQUE,
+        rows INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,
+        min_us INTEGER NOT NULL,
+        max_us INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX files_site ON files (site, kind, max_us);
+    CREATE TABLE watermarks (
+        site BLOB NOT NULL,
+        kind INTEGER NOT NULL,
+        lsn INTEGER NOT NULL,
+        PRIMARY KEY (site, kind)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE numbers (
+        name TEXT PRIMARY KEY,
+        value INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;",
+];
+
+/// Brings the database to this version's form. Several processes may try at once.
+pub(super) fn migrate(connection: &mut Connection, path: &str) -> Result<(), StoreError> {
+    let failed = StoreError::catalog;
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(failed("begin the migration"))?;
+    let found: u32 = transaction
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .map_err(failed("read the version"))?;
+    let known = STEPS.len() as u32;
+    if found > known {
+        return Err(StoreError::Newer {
+            path: path.to_owned(),
+            found,
+            known,
+        });
+    }
+    for step in &STEPS[found as usize..] {
+        transaction.execute_batch(step).map_err(failed("migrate"))?;
+    }
+    transaction
+        .pragma_update(None, "user_version", known)
+        .map_err(failed("write the version"))?;
+    transaction.commit().map_err(failed("commit the migration"))
+}

@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+//! Every version of every node, each with the span in which it held.
+
+use rusqlite::{Connection, OptionalExtension, Params, Row, Transaction, params};
+
+use super::{Catalog, Node, NodeVersion, SnapshotDone, TopologyApplied, TopologyChange, TopologyEffect, streams};
+use crate::{
+    StoreError,
+    ids::{Appended, Cursor, Period, SiteId},
+};
+
+const VERSION: &str = "SELECT n.path, v.data, v.mzxid, v.version, v.ctime_ms, v.mtime_ms, v.ephemeral_owner, v.at_us, v.valid_from_us, v.valid_to_us
+     FROM topology_versions v JOIN topology_nodes n ON n.id = v.node";
+
+impl Catalog {
+    /// Applies a batch of changes and moves its cursor, both or neither, and only once. Batches of a stream come in order.
+    pub async fn apply_topology(&self, site: SiteId, cursor: Cursor, changes: Vec<TopologyChange>) -> Result<TopologyApplied, StoreError> {
+        self.write(move |tx| {
+            if streams::sequence(tx, site, cursor.stream)?.is_some_and(|durable| cursor.sequence <= durable) {
+                return Ok(TopologyApplied {
+                    appended: Appended::Duplicate,
+                    effects: Vec::new(),
+                    snapshot: None,
+                });
+            }
+            streams::advance(tx, site, cursor)?;
+            let mut state = State::load(tx, site)?;
+            let mut applied = TopologyApplied {
+                appended: Appended::Committed,
+                effects: Vec::new(),
+                snapshot: None,
+            };
+            for change in changes {
+                apply(tx, site, &mut state, change, &mut applied)?;
+            }
+            state.save(tx, site)?;
+            Ok(applied)
+        })
+        .await
+    }
+
+    /// The nodes that are there now, by path.
+    pub async fn topology(&self, site: SiteId) -> Result<Vec<NodeVersion>, StoreError> {
+        self.versions(
+            format!("{VERSION} WHERE n.site = ?1 AND n.live = v.id ORDER BY n.path"),
+            move |sql, db| collect(db, sql, [site.0.as_bytes()]),
+        )
+        .await
+    }
+
+    /// The nodes that were there at a time, by path.
+    pub async fn topology_at(&self, site: SiteId, at_us: i64) -> Result<Vec<NodeVersion>, StoreError> {
+        self.versions(
+            format!("{VERSION} WHERE v.site = ?1 AND v.valid_from_us <= ?2 AND (v.valid_to_us IS NULL OR v.valid_to_us > ?2) ORDER BY n.path, v.id"),
+            move |sql, db| collect(db, sql, params![site.0.as_bytes(), at_us]),
+        )
+        .await
+    }
+
+    /// Versions that began or ended in the period, by the time at which they began; at most `limit`, newest first.
+    pub async fn topology_changes(&self, site: SiteId, period: Period, limit: usize) -> Result<Vec<NodeVersion>, StoreError> {
+        self.versions(
+            format!(
+                "{VERSION} WHERE v.id IN (
+                     SELECT id FROM topology_versions WHERE site = ?1 AND valid_from_us >= ?2 AND valid_from_us < ?3
+                     UNION
+                     SELECT id FROM topology_versions WHERE site = ?1 AND valid_to_us >= ?2 AND valid_to_us < ?3)
+                 ORDER BY v.valid_from_us DESC, v.id DESC LIMIT ?4"
+            ),
+            move |sql, db| collect(db, sql, params![site.0.as_bytes(), period.from_us, period.to_us, limit as i64]),
+        )
+        .await
+    }
+
+    /// All versions of one node, oldest first.
+    pub async fn node_history(&self, site: SiteId, path: String) -> Result<Vec<NodeVersion>, StoreError> {
+        self.versions(
+            format!("{VERSION} WHERE n.site = ?1 AND n.path = ?2 ORDER BY v.valid_from_us, v.id"),
+            move |sql, db| collect(db, sql, params![site.0.as_bytes(), path]),
+        )
+        .await
+    }
+
+    async fn versions(
+        &self,
+        sql: String,
+        read: impl FnOnce(&str, &Connection) -> rusqlite::Result<Vec<NodeVersion>> + Send + 'static,
+    ) -> Result<Vec<NodeVersion>, StoreError> {
+        self.read(move |db| read(&sql, db).map_err(StoreError::catalog("read the topology")))
+            .await
+    }
+}
+
+/// The snapshot of a site that is being received, if one is.
+struct State {
+    /// Number of the last snapshot that began; nodes carry the number of the one that last had them.
+    generation: i64,
+    running: bool,
+    /// Nodes that were put in the running snapshot and deleted again before its end.
+    deleted: i64,
+}
+
+impl State {
+    fn load(tx: &Transaction<'_>, site: SiteId) -> Result<Self, StoreError> {
+        tx.query_row(
+            "SELECT generation, running, deleted FROM topology_snapshots WHERE site = ?",
+            [site.0.as_bytes()],
+            |row| {
+                Ok(Self {
+                    generation: row.get(0)?,
+                    running: row.get(1)?,
+                    deleted: row.get(2)?,
+                })
+            },
+        )
+        .optional()
+        .map(|state| {
+            state.unwrap_or(Self {
+                generation: 0,
+                running: false,
+                deleted: 0,
+            })
+        })
+        .map_err(StoreError::catalog("read the snapshot's state"))
+    }
+
+    fn save(&self, tx: &Transaction<'_>, site: SiteId) -> Result<(), StoreError> {
+        tx.execute(
+            "INSERT INTO topology_snapshots (site, generation, running, deleted) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (site) DO UPDATE SET generation = ?2, running = ?3, deleted = ?4",
+            params![site.0.as_bytes(), self.generation, self.running, self.deleted],
+        )
+        .map_err(StoreError::catalog("keep the snapshot's state"))?;
+        Ok(())
+    }
+}
+
+fn apply(tx: &Transaction<'_>, site: SiteId, state: &mut State, change: TopologyChange, applied: &mut TopologyApplied) -> Result<(), StoreError> {
+    match change {
+        TopologyChange::SnapshotBegin { .. } => {
+            *state = State {
+                generation: state.generation + 1,
+                running: true,
+                deleted: 0,
+            }
+        }
+        TopologyChange::SnapshotEnd { at_us, nodes } => {
+            if state.running {
+                applied.snapshot = Some(end_snapshot(tx, site, state, at_us, nodes, &mut applied.effects)?);
+            }
+            state.running = false;
+        }
+        TopologyChange::Put(node) => put(tx, site, state, node, &mut applied.effects)?,
+        TopologyChange::Delete { path, at_us } => {
+            if let Some(live) = find(tx, site, &path)? {
+                if state.running && live.seen == state.generation {
+                    state.deleted += 1;
+                }
+                close(tx, live, path, at_us, &mut applied.effects)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+struct Live {
+    node: i64,
+    seen: i64,
+    version: Option<i64>,
+}
+
+fn find(tx: &Transaction<'_>, site: SiteId, path: &str) -> Result<Option<Live>, StoreError> {
+    tx.prepare_cached("SELECT id, seen, live FROM topology_nodes WHERE site = ? AND path = ?")
+        .and_then(|mut select| {
+            select
+                .query_row(params![site.0.as_bytes(), path], |row| {
+                    Ok(Live {
+                        node: row.get(0)?,
+                        seen: row.get(1)?,
+                        version: row.get(2)?,
+                    })
+                })
+                .optional()
+        })
+        .map_err(StoreError::catalog("find a node"))
+}
+
+fn put(tx: &Transaction<'_>, site: SiteId, state: &State, mut node: Node, effects: &mut Vec<TopologyEffect>) -> Result<(), StoreError> {
+    let failed = StoreError::catalog("store a node");
+    let known = find(tx, site, &node.path)?;
+    let id = match &known {
+        Some(known) => known.node,
+        None => tx
+            .prepare_cached("INSERT INTO topology_nodes (site, path, seen) VALUES (?, ?, ?)")
+            .and_then(|mut insert| insert.insert(params![site.0.as_bytes(), node.path, state.generation]))
+            .map_err(failed)?,
+    };
+    let failed = StoreError::catalog("store a node");
+    let live = known.and_then(|known| known.version);
+    let unchanged = match live {
+        Some(version) => tx
+            .prepare_cached("SELECT 1 FROM topology_versions WHERE id = ? AND mzxid = ? AND data = ?")
+            .and_then(|mut select| select.exists(params![version, node.mzxid, node.data]))
+            .map_err(failed)?,
+        None => false,
+    };
+    let failed = StoreError::catalog("store a node");
+    let live = if unchanged {
+        live
+    } else {
+        // The gateway's clock may have been set back: spans of one node never overlap.
+        let newest: Option<i64> = tx
+            .prepare_cached("SELECT max(max(valid_from_us, coalesce(valid_to_us, valid_from_us))) FROM topology_versions WHERE node = ?")
+            .and_then(|mut select| select.query_row([id], |row| row.get(0)))
+            .map_err(StoreError::catalog("store a node"))?;
+        node.at_us = newest.map_or(node.at_us, |newest| newest.max(node.at_us));
+        if let Some(version) = live {
+            end_version(tx, version, node.at_us)?;
+        }
+        let version = tx
+            .prepare_cached(
+                "INSERT INTO topology_versions (site, node, valid_from_us, mzxid, version, ctime_ms, mtime_ms, ephemeral_owner, at_us, data)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?3, ?9)",
+            )
+            .and_then(|mut insert| {
+                insert.insert(params![
+                    site.0.as_bytes(),
+                    id,
+                    node.at_us,
+                    node.mzxid,
+                    node.version,
+                    node.ctime_ms,
+                    node.mtime_ms,
+                    node.ephemeral_owner,
+                    node.data
+                ])
+            })
+            .map_err(failed)?;
+        effects.push(TopologyEffect::Put(node));
+        Some(version)
+    };
+    tx.prepare_cached("UPDATE topology_nodes SET seen = ?2, live = ?3 WHERE id = ?1 AND (seen <> ?2 OR live IS NOT ?3)")
+        .and_then(|mut update| update.execute(params![id, state.generation, live]))
+        .map_err(StoreError::catalog("store a node"))?;
+    Ok(())
+}
+
+fn close(tx: &Transaction<'_>, live: Live, path: String, at_us: i64, effects: &mut Vec<TopologyEffect>) -> Result<(), StoreError> {
+    let Some(version) = live.version else { return Ok(()) };
+    let at_us = end_version(tx, version, at_us)?;
+    tx.prepare_cached("UPDATE topology_nodes SET live = NULL WHERE id = ?")
+        .and_then(|mut update| update.execute([live.node]))
+        .map_err(StoreError::catalog("delete a node"))?;
+    effects.push(TopologyEffect::Delete { path, at_us });
+    Ok(())
+}
+
+/// Ends a version's span and returns its end, which is never before its begin.
+fn end_version(tx: &Transaction<'_>, version: i64, at_us: i64) -> Result<i64, StoreError> {
+    tx.prepare_cached("UPDATE topology_versions SET valid_to_us = max(?2, valid_from_us) WHERE id = ?1 RETURNING valid_to_us")
+        .and_then(|mut update| update.query_row(params![version, at_us], |row| row.get(0)))
+        .map_err(StoreError::catalog("end a version"))
+}
+
+fn end_snapshot(
+    tx: &Transaction<'_>,
+    site: SiteId,
+    state: &State,
+    at_us: i64,
+    expected: u64,
+    effects: &mut Vec<TopologyEffect>,
+) -> Result<SnapshotDone, StoreError> {
+    let failed = StoreError::catalog;
+    let live: u64 = tx
+        .query_row(
+            "SELECT count(*) FROM topology_nodes WHERE site = ? AND seen = ? AND live IS NOT NULL",
+            params![site.0.as_bytes(), state.generation],
+            |row| row.get::<_, i64>(0),
+        )
+        .map_err(failed("count a snapshot"))? as u64;
+    let seen = live + state.deleted as u64;
+    if seen < expected {
+        return Ok(SnapshotDone { expected, seen, removed: 0 });
+    }
+    let gone: Vec<(Live, String)> = tx
+        .prepare_cached("SELECT id, seen, live, path FROM topology_nodes WHERE site = ? AND seen <> ? AND live IS NOT NULL ORDER BY path")
+        .and_then(|mut select| {
+            select
+                .query_map(params![site.0.as_bytes(), state.generation], |row| {
+                    Ok((
+                        Live {
+                            node: row.get(0)?,
+                            seen: row.get(1)?,
+                            version: row.get(2)?,
+                        },
+                        row.get(3)?,
+                    ))
+                })?
+                .collect()
+        })
+        .map_err(failed("find what a snapshot left out"))?;
+    let removed = gone.len() as u64;
+    for (live, path) in gone {
+        close(tx, live, path, at_us, effects)?;
+    }
+    Ok(SnapshotDone { expected, seen, removed })
+}
+
+fn collect(db: &Connection, sql: &str, parameters: impl Params) -> rusqlite::Result<Vec<NodeVersion>> {
+    db.prepare_cached(sql)?.query_map(parameters, node_version)?.collect()
+}
+
+fn node_version(row: &Row<'_>) -> rusqlite::Result<NodeVersion> {
+    Ok(NodeVersion {
+        node: Node {
+            path: row.get(0)?,
+            data: row.get(1)?,
+            mzxid: row.get(2)?,
+            version: row.get(3)?,
+            ctime_ms: row.get(4)?,
+            mtime_ms: row.get(5)?,
+            ephemeral_owner: row.get(6)?,
+            at_us: row.get(7)?,
+        },
+        valid_from_us: row.get(8)?,
+        valid_to_us: row.get(9)?,
+    })
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use crate::{
+    StoreError,
+    catalog::Catalog,
+    ids::{SiteId, StreamId, StreamKind},
+    series::Series,
+};
+
+/// Time series and catalogue of one service. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    series: Arc<dyn Series>,
+    catalog: Catalog,
+}
+
+/// How an embedded store behaves. All bounds hold over all sites together.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    pub dir: PathBuf,
+    /// Rows in memory, bytes: above it, appends wait until enough is in files.
+    pub memory_bytes: usize,
+    /// A site's rows of a kind go to a file when there are so many of them.
+    pub flush_rows: usize,
+    /// Or so many bytes of them in memory.
+    pub flush_bytes: usize,
+    /// Or when the oldest of them is so old.
+    pub flush_age: Duration,
+    /// A segment of the commit log is closed at this size.
+    pub segment_bytes: u64,
+    /// Files of a site, kind and day with fewer rows than this are merged.
+    pub merge_rows: u64,
+    /// How often retention and merging look around.
+    pub upkeep_every: Duration,
+    /// Memory of all questions that run at once, bytes.
+    pub query_memory_bytes: usize,
+    /// Questions that run at once; more wait.
+    pub queries: usize,
+    /// Threads that answer questions.
+    pub query_threads: usize,
+}
+
+impl StoreOptions {
+    /// Bounds for a small machine: half a GB for rows, as much for questions.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            memory_bytes: 512 << 20,
+            // A row group of the files.
+            flush_rows: 131_072 * 4,
+            flush_bytes: 128 << 20,
+            flush_age: Duration::from_secs(300),
+            segment_bytes: 64 << 20,
+            merge_rows: 131_072 * 8,
+            upkeep_every: Duration::from_secs(60),
+            query_memory_bytes: 512 << 20,
+            queries: 8,
+            query_threads: std::thread::available_parallelism().map_or(2, usize::from),
+        }
+    }
+}
+
+impl Store {
+    /// A store of these two parts.
+    pub fn new(series: Arc<dyn Series>, catalog: Catalog) -> Self {
+        Self { series, catalog }
+    }
+
+    pub fn series(&self) -> &dyn Series {
+        self.series.as_ref()
+    }
+
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The last durable sequence of any stream.
+    pub async fn cursor(&self, site: SiteId, stream: StreamId) -> Result<Option<u64>, StoreError> {
+        match stream.kind {
+            StreamKind::Flows | StreamKind::Meters => self.series.cursor(site, stream).await,
+            StreamKind::Topology | StreamKind::Events => self.catalog.stream_cursor(site, stream).await,
+        }
+    }
+
+    /// Removes a site with all that is known of it.
+    pub async fn remove_site(&self, site: SiteId) -> Result<(), StoreError> {
+        self.series.remove_site(site).await?;
+        self.catalog.erase_site(site).await
+    }
+}
