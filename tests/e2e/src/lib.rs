@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+//! Runs everything together with real parts: ZooKeeper, the plugin in a JVM, the simulated cloud, the collector.
+
+pub mod process;
