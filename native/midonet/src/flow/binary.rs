@@ -1,0 +1,576 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+//! The binary form of a record: SBE, little-endian, schema 1, template 1, version 0 in all releases.
+//!
+//! Header (8 bytes), root block (119 bytes), five groups of {block length u16, count u8, entries}, a length byte, the actions.
+//!
+//! Counts and the length are written modulo 256 up to 5.4.6 while all entries follow, so a reading is accepted only if it ends where the record
+//! ends; other counts are tried when the plain ones don't.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use uuid::Uuid;
+
+use super::action::{self, MAX_AGENT_ACTIONS};
+use super::{Device, DeviceKind, Encoding, FlowError, FlowRecord, Fragment, MAX_RECORD_BYTES, RuleHit, RuleResult, SimResult, Untrusted};
+use crate::Mac;
+
+const HEADER_BYTES: usize = 8;
+const ROOT_BYTES: usize = 119;
+const GROUP_HEADER_BYTES: usize = 3;
+
+/// Groups in their order, with their block lengths.
+const GROUPS: [Group; 5] = [
+    Group {
+        name: "flowMatchIcmpData",
+        block: 1,
+        wrapped: Untrusted::ICMP_DATA_COUNT,
+    },
+    Group {
+        name: "flowMatchVlanIds",
+        block: 2,
+        wrapped: Untrusted::VLAN_COUNT,
+    },
+    Group {
+        name: "outPorts",
+        block: 16,
+        wrapped: Untrusted::OUT_PORT_COUNT,
+    },
+    Group {
+        name: "traversedRules",
+        block: 19,
+        wrapped: Untrusted::RULE_COUNT,
+    },
+    Group {
+        name: "traversedDevices",
+        block: 17,
+        wrapped: Untrusted::DEVICE_COUNT,
+    },
+];
+
+/// Bound of the search for wrapped counts, in group headers looked at. A record at the size bound has 800 possible counts of one-byte entries
+/// and fewer of each other kind; nearly all are refused by the header that must follow.
+const MAX_HEADERS_TRIED: usize = 16_384;
+
+/// Bound of the readings whose entries are looked at during that search.
+const MAX_READINGS_TRIED: usize = 32;
+
+struct Group {
+    name: &'static str,
+    block: usize,
+    wrapped: Untrusted,
+}
+
+/// Whether bytes carry the ids of this schema.
+pub(super) fn recognise(bytes: &[u8]) -> bool {
+    bytes.get(2..6) == Some(&[1, 0, 1, 0])
+}
+
+/// Reads a binary record.
+pub fn decode(bytes: &[u8]) -> Result<FlowRecord, FlowError> {
+    if bytes.len() > MAX_RECORD_BYTES {
+        return Err(FlowError::TooLong { size: bytes.len() });
+    }
+    let root_length = header(bytes)?;
+    let groups_at = HEADER_BYTES + root_length;
+    let root = bytes
+        .get(HEADER_BYTES..groups_at)
+        .and_then(|block| block.first_chunk::<ROOT_BYTES>())
+        .ok_or(FlowError::Short {
+            what: "root block",
+            at: HEADER_BYTES,
+            needed: root_length,
+            left: bytes.len().saturating_sub(HEADER_BYTES),
+        })?;
+    let mut record = read_root(root);
+    let layout = Layout::find(bytes, groups_at)?;
+    layout.read(bytes, &mut record);
+    judge(&mut record, root);
+    Ok(record)
+}
+
+/// The length of the root block.
+fn header(bytes: &[u8]) -> Result<usize, FlowError> {
+    let header: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(FlowError::Short {
+        what: "message header",
+        at: 0,
+        needed: HEADER_BYTES,
+        left: bytes.len(),
+    })?;
+    let expect = |what, at: usize, expected: u64| match u64::from(u16_at(header, at)) {
+        found if found == expected => Ok(()),
+        found => Err(FlowError::Header { what, at, found, expected }),
+    };
+    expect("template id", 2, 1)?;
+    expect("schema id", 4, 1)?;
+    // A later version may append to the root block.
+    let length = usize::from(u16_at(header, 0));
+    if length < ROOT_BYTES {
+        return Err(FlowError::Header {
+            what: "root block length",
+            at: 0,
+            found: length as u64,
+            expected: ROOT_BYTES as u64,
+        });
+    }
+    Ok(length)
+}
+
+fn read_root(root: &[u8; ROOT_BYTES]) -> FlowRecord {
+    FlowRecord {
+        encoding: Encoding::Binary,
+        host: uuid_at(root, 103),
+        cookie: u64_at(root, 1),
+        sim_result: SimResult::from_code(root[0]),
+        in_port: Some(uuid_at(root, 87)).filter(|id| !id.is_nil()),
+        dp_port: u32_at(root, 9),
+        tunnel_key: u64_at(root, 13),
+        tunnel_src: Ipv4Addr::from(u32_at(root, 21)),
+        tunnel_dst: Ipv4Addr::from(u32_at(root, 25)),
+        eth_src: Some(mac_at(root, 29)),
+        eth_dst: Some(mac_at(root, 35)),
+        ether_type: u16_at(root, 41),
+        src: address_at(root, 43),
+        dst: address_at(root, 60),
+        proto: root[77],
+        tos: root[78],
+        ttl: root[79],
+        fragment: match root[80] {
+            0 | 1 => Fragment::None,
+            2 => Fragment::First,
+            3 => Fragment::Later,
+            code => Fragment::Unknown(code),
+        },
+        src_port: u16_at(root, 81),
+        dst_port: u16_at(root, 83),
+        icmp_id: u16_at(root, 85),
+        icmp_data: Vec::new(),
+        vlan_ids: Vec::new(),
+        out_ports: Vec::new(),
+        rules: Vec::new(),
+        devices: Vec::new(),
+        actions: Vec::new(),
+        untrusted: Untrusted::empty(),
+    }
+}
+
+/// Which fields may hold bytes of an earlier record.
+fn judge(record: &mut FlowRecord, root: &[u8; ROOT_BYTES]) {
+    let no_match = record.ether_type < 0x0600;
+    if no_match {
+        record.untrusted |= Untrusted::ETHERNET;
+    }
+    let expected = match record.ether_type {
+        0x0800 | 0x0806 => Some(IPV4),
+        0x86dd => Some(IPV6),
+        _ => None,
+    };
+    // Type 0 is the truth where it stands: 5.4.2 and later write it for a missing address, earlier ones have it before the first address only.
+    let doubtful = |at: usize| root[at] != 0 && (Some(root[at]) != expected || !plausible(root, at));
+    if doubtful(43) || doubtful(60) {
+        record.untrusted |= Untrusted::ADDRESSES;
+    }
+    if root[80] == 0 {
+        record.untrusted |= Untrusted::FRAGMENT;
+    }
+    if record.in_port.is_some() && (no_match || in_port_is_doubtful(record)) {
+        record.untrusted |= Untrusted::IN_PORT;
+    }
+}
+
+/// Contexts of earlier packets are reused without clearing the ingress port; this shows where the packet had none of its own. All releases, both forms.
+pub(super) fn in_port_is_doubtful(record: &FlowRecord) -> bool {
+    record.sim_result == SimResult::GeneratedPacket || record.dp_port == 0 || (record.tunnel_key != 0 && !record.in_port_confirmed())
+}
+
+/// Where the groups and the actions of a record lie.
+struct Layout {
+    groups: [Span; 5],
+    /// Where the length byte before the actions stands.
+    actions_at: usize,
+    wrapped: Untrusted,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Span {
+    /// The first entry.
+    at: usize,
+    count: usize,
+    block: usize,
+}
+
+impl Span {
+    fn entries(self, bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+        bytes[self.at..self.at + self.count * self.block].chunks_exact(self.block)
+    }
+}
+
+impl Layout {
+    fn find(bytes: &[u8], groups_at: usize) -> Result<Layout, FlowError> {
+        let plain = Layout::plain(bytes, groups_at);
+        if let Ok(layout) = &plain
+            && layout.is_convincing(bytes)
+        {
+            return plain;
+        }
+        match Search::new(bytes, groups_at).run() {
+            Some(layout) => Ok(layout),
+            None => plain,
+        }
+    }
+
+    /// The reading with every count as it stands. Block lengths are those of the record, which a later version may have made longer.
+    fn plain(bytes: &[u8], groups_at: usize) -> Result<Layout, FlowError> {
+        let mut at = groups_at;
+        let mut groups = [Span::default(); 5];
+        for (span, group) in groups.iter_mut().zip(&GROUPS) {
+            let left = bytes.len() - at;
+            let (block, count) = group_header(bytes, at).ok_or(FlowError::Short {
+                what: group.name,
+                at,
+                needed: GROUP_HEADER_BYTES,
+                left,
+            })?;
+            if block < group.block {
+                return Err(FlowError::Structure {
+                    at: groups_at,
+                    size: bytes.len(),
+                });
+            }
+            at += GROUP_HEADER_BYTES;
+            *span = Span { at, count, block };
+            if bytes.len() - at < count * block {
+                return Err(FlowError::Structure {
+                    at: groups_at,
+                    size: bytes.len(),
+                });
+            }
+            at += count * block;
+        }
+        let length = *bytes.get(at).ok_or(FlowError::Short {
+            what: "length of flowActions",
+            at,
+            needed: 1,
+            left: 0,
+        })?;
+        let found = bytes.len() - at - 1;
+        if found % 256 != usize::from(length) {
+            return Err(FlowError::Structure {
+                at: groups_at,
+                size: bytes.len(),
+            });
+        }
+        let wrapped = if found > 255 { Untrusted::ACTIONS_LENGTH } else { Untrusted::empty() };
+        Ok(Layout {
+            groups,
+            actions_at: at,
+            wrapped,
+        })
+    }
+
+    /// Whether all codes are known and the actions can be read: by chance that does not happen.
+    fn is_convincing(&self, bytes: &[u8]) -> bool {
+        let [_, _, _, rules, devices] = &self.groups;
+        rules
+            .entries(bytes)
+            .all(|entry| (1..=7).contains(&entry[16]) && entry[17] <= 1 && entry[18] <= 1)
+            && devices.entries(bytes).all(|entry| (1..=8).contains(&entry[16]))
+            && !self.actions(bytes).is_empty()
+            && {
+                let decoded = action::decode(self.actions(bytes));
+                !decoded.cut || decoded.actions.len() == MAX_AGENT_ACTIONS
+            }
+    }
+
+    fn actions<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        &bytes[self.actions_at + 1..]
+    }
+
+    fn read(&self, bytes: &[u8], record: &mut FlowRecord) {
+        let [icmp_data, vlan_ids, out_ports, rules, devices] = &self.groups;
+        record.icmp_data = icmp_data.entries(bytes).map(|entry| entry[0]).collect();
+        record.vlan_ids = vlan_ids.entries(bytes).map(|entry| u16_at(entry, 0)).collect();
+        record.out_ports = out_ports.entries(bytes).map(|entry| uuid_at(entry, 0)).collect();
+        record.rules = rules
+            .entries(bytes)
+            .map(|entry| RuleHit {
+                id: uuid_at(entry, 0),
+                result: RuleResult::from_code(entry[16]),
+                matched: entry[17] == 1,
+                applied: entry[18] == 1,
+            })
+            .collect();
+        record.devices = devices
+            .entries(bytes)
+            .map(|entry| Device {
+                id: uuid_at(entry, 0),
+                kind: DeviceKind::from_code(entry[16]),
+            })
+            .collect();
+        let decoded = action::decode(self.actions(bytes));
+        record.actions = decoded.actions;
+        record.untrusted |= self.wrapped;
+        if decoded.cut {
+            record.untrusted |= Untrusted::ACTIONS_CUT;
+        }
+    }
+}
+
+/// Depth-first search for counts with which each group is followed by the header of the next and the record ends where its bytes end; fewest
+/// wraps of the first group first.
+struct Search<'a> {
+    bytes: &'a [u8],
+    groups_at: usize,
+    headers_left: usize,
+    readings_left: usize,
+    groups: [Span; 5],
+}
+
+impl<'a> Search<'a> {
+    fn new(bytes: &'a [u8], groups_at: usize) -> Self {
+        Search {
+            bytes,
+            groups_at,
+            headers_left: MAX_HEADERS_TRIED,
+            readings_left: MAX_READINGS_TRIED,
+            groups: [Span::default(); 5],
+        }
+    }
+
+    fn run(mut self) -> Option<Layout> {
+        let (block, count) = group_header(self.bytes, self.groups_at)?;
+        if block != GROUPS[0].block {
+            None
+        } else {
+            self.group(0, self.groups_at + GROUP_HEADER_BYTES, count)
+        }
+    }
+
+    /// The reading in which group `index` has its entries at `at`, and `count` of them modulo 256. Recursion is five deep at most.
+    fn group(&mut self, index: usize, at: usize, count: usize) -> Option<Layout> {
+        let block = GROUPS[index].block;
+        let mut count = count;
+        while self.headers_left > 0 && self.readings_left > 0 {
+            let end = at + count * block;
+            if end >= self.bytes.len() {
+                return None;
+            }
+            self.headers_left -= 1;
+            self.groups[index] = Span { at, count, block };
+            let found = match GROUPS.get(index + 1) {
+                None => self.end(end),
+                Some(next) => group_header(self.bytes, end)
+                    .filter(|(found, _)| *found == next.block)
+                    .and_then(|(_, next_count)| self.group(index + 1, end + GROUP_HEADER_BYTES, next_count)),
+            };
+            if found.is_some() {
+                return found;
+            }
+            count += 256;
+        }
+        None
+    }
+
+    fn end(&mut self, actions_at: usize) -> Option<Layout> {
+        let found = self.bytes.len() - actions_at - 1;
+        if found % 256 != usize::from(self.bytes[actions_at]) {
+            return None;
+        }
+        self.readings_left -= 1;
+        let mut wrapped = if found > 255 { Untrusted::ACTIONS_LENGTH } else { Untrusted::empty() };
+        for (span, group) in self.groups.iter().zip(&GROUPS) {
+            if span.count > 255 {
+                wrapped |= group.wrapped;
+            }
+        }
+        Some(Layout {
+            groups: self.groups,
+            actions_at,
+            wrapped,
+        })
+        .filter(|layout| layout.is_convincing(self.bytes))
+    }
+}
+
+/// Writes records as an agent's simulation thread does: into one buffer that is never cleared, so that a field which a record does not set keeps
+/// what the record before it had.
+#[derive(Clone, Debug)]
+pub struct BinaryEncoder {
+    root: [u8; ROOT_BYTES],
+}
+
+impl Default for BinaryEncoder {
+    fn default() -> Self {
+        BinaryEncoder { root: [0; ROOT_BYTES] }
+    }
+}
+
+impl BinaryEncoder {
+    pub fn new() -> BinaryEncoder {
+        BinaryEncoder::default()
+    }
+
+    /// Appends a record to `out`. Counts and lengths wrap at 256, and actions end after 127, as in an agent up to 5.4.6. Fails, with `out` as it
+    /// was, if the record is above the agent's buffer; an agent drops it then.
+    pub fn encode(&mut self, record: &FlowRecord, out: &mut Vec<u8>) -> Result<(), FlowError> {
+        let actions = action::encode(&record.actions[..record.actions.len().min(MAX_AGENT_ACTIONS)]);
+        let counts = [
+            record.icmp_data.len(),
+            record.vlan_ids.len(),
+            record.out_ports.len(),
+            record.rules.len(),
+            record.devices.len(),
+        ];
+        let entries: usize = counts
+            .iter()
+            .zip(&GROUPS)
+            .map(|(count, group)| GROUP_HEADER_BYTES + count * group.block)
+            .sum();
+        let size = HEADER_BYTES + ROOT_BYTES + entries + 1 + actions.len();
+        if size > MAX_RECORD_BYTES {
+            return Err(FlowError::TooLong { size });
+        }
+        self.set_root(record);
+        out.reserve(size);
+        out.extend_from_slice(&[ROOT_BYTES as u8, 0, 1, 0, 1, 0, 0, 0]);
+        out.extend_from_slice(&self.root);
+        let [icmp_data, vlan_ids, out_ports, rules, devices] = counts;
+        put_group(out, &GROUPS[0], icmp_data);
+        out.extend_from_slice(&record.icmp_data);
+        put_group(out, &GROUPS[1], vlan_ids);
+        record.vlan_ids.iter().for_each(|id| out.extend_from_slice(&id.to_le_bytes()));
+        put_group(out, &GROUPS[2], out_ports);
+        record.out_ports.iter().for_each(|id| out.extend_from_slice(&uuid_bytes(*id)));
+        put_group(out, &GROUPS[3], rules);
+        for rule in &record.rules {
+            out.extend_from_slice(&uuid_bytes(rule.id));
+            out.extend_from_slice(&[rule.result.code(), u8::from(rule.matched), u8::from(rule.applied)]);
+        }
+        put_group(out, &GROUPS[4], devices);
+        for device in &record.devices {
+            out.extend_from_slice(&uuid_bytes(device.id));
+            out.push(device.kind.code());
+        }
+        out.push(actions.len() as u8);
+        out.extend_from_slice(&actions);
+        Ok(())
+    }
+
+    fn set_root(&mut self, record: &FlowRecord) {
+        self.root[0] = record.sim_result.code();
+        self.set(1, &record.cookie.to_le_bytes());
+        self.set(9, &record.dp_port.to_le_bytes());
+        self.set(13, &record.tunnel_key.to_le_bytes());
+        self.set(21, &u32::from(record.tunnel_src).to_le_bytes());
+        self.set(25, &u32::from(record.tunnel_dst).to_le_bytes());
+        self.set_some(29, record.eth_src.map(|mac| mac.0));
+        self.set_some(35, record.eth_dst.map(|mac| mac.0));
+        self.set(41, &record.ether_type.to_le_bytes());
+        self.set_address(43, record.src);
+        self.set_address(60, record.dst);
+        self.set(77, &[record.proto, record.tos, record.ttl]);
+        self.set(81, &record.src_port.to_le_bytes());
+        self.set(83, &record.dst_port.to_le_bytes());
+        self.set(85, &record.icmp_id.to_le_bytes());
+        self.set_some(87, record.in_port.map(uuid_bytes));
+        self.set(103, &uuid_bytes(record.host));
+    }
+
+    fn set(&mut self, at: usize, bytes: &[u8]) {
+        self.root[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+
+    fn set_some<const N: usize>(&mut self, at: usize, bytes: Option<[u8; N]>) {
+        if let Some(bytes) = bytes {
+            self.set(at, &bytes);
+        }
+    }
+
+    fn set_address(&mut self, at: usize, address: Option<IpAddr>) {
+        match address {
+            None => {}
+            Some(IpAddr::V4(address)) => {
+                self.root[at] = IPV4;
+                self.set(at + 1, &i64::from(u32::from(address) as i32).to_le_bytes());
+            }
+            Some(IpAddr::V6(address)) => {
+                self.root[at] = IPV6;
+                let (high, low) = Uuid::from_bytes(address.octets()).as_u64_pair();
+                self.set(at + 1, &high.to_le_bytes());
+                self.set(at + 9, &low.to_le_bytes());
+            }
+        }
+    }
+}
+
+/// The binary form of one record alone: fields that it does not set are zero.
+pub fn encode_binary(record: &FlowRecord) -> Result<Vec<u8>, FlowError> {
+    let mut out = Vec::new();
+    BinaryEncoder::new().encode(record, &mut out)?;
+    Ok(out)
+}
+
+fn put_group(out: &mut Vec<u8>, group: &Group, count: usize) {
+    out.extend_from_slice(&[group.block as u8, 0, count as u8]);
+}
+
+const IPV4: u8 = 1;
+const IPV6: u8 = 2;
+
+/// Block length and count of a group.
+fn group_header(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
+    let [low, high, count] = *bytes.get(at..)?.first_chunk::<GROUP_HEADER_BYTES>()?;
+    Some((usize::from(u16::from_le_bytes([low, high])), usize::from(count)))
+}
+
+/// The address whose type stands at `at`. The second word of an IPv4 address is that of an earlier record.
+fn address_at(root: &[u8; ROOT_BYTES], at: usize) -> Option<IpAddr> {
+    match root[at] {
+        IPV4 => Some(IpAddr::V4(Ipv4Addr::from(u32_at(root, at + 1)))),
+        IPV6 => Some(IpAddr::V6(Ipv6Addr::from(uuid_at(root, at + 1).into_bytes()))),
+        _ => None,
+    }
+}
+
+/// Whether an IPv4 address is sign-extended to its word, as agents write it.
+fn plausible(root: &[u8; ROOT_BYTES], at: usize) -> bool {
+    let word = u64_at(root, at + 1) as i64;
+    root[at] != IPV4 || word == i64::from(word as i32)
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes(array_at(bytes, at))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(array_at(bytes, at))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(array_at(bytes, at))
+}
+
+fn mac_at(bytes: &[u8], at: usize) -> Mac {
+    Mac(array_at(bytes, at))
+}
+
+/// Two words, each little-endian, the more significant one first.
+fn uuid_at(bytes: &[u8], at: usize) -> Uuid {
+    Uuid::from_u64_pair(u64_at(bytes, at), u64_at(bytes, at + 8))
+}
+
+fn uuid_bytes(id: Uuid) -> [u8; 16] {
+    let (high, low) = id.as_u64_pair();
+    let mut out = [0; 16];
+    out[..8].copy_from_slice(&high.to_le_bytes());
+    out[8..].copy_from_slice(&low.to_le_bytes());
+    out
+}
+
+/// Callers pass offsets inside blocks of fixed size.
+fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    let mut out = [0; N];
+    out.copy_from_slice(&bytes[at..at + N]);
+    out
+}

@@ -1,0 +1,697 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+//! The JSON form of a record: flat member names with dots, numbers as strings of the signed Java type, byte strings as upper-case hex.
+
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, Visitor};
+use uuid::Uuid;
+
+use super::action::Action;
+use super::binary::in_port_is_doubtful;
+use super::{Device, DeviceKind, Encoding, FlowError, FlowRecord, Fragment, MAX_RECORD_BYTES, RuleHit, RuleResult, SimResult, Untrusted};
+use crate::Mac;
+
+/// Reads a JSON record. Members of releases to come are passed over.
+pub fn decode(bytes: &[u8]) -> Result<FlowRecord, FlowError> {
+    if bytes.len() > MAX_RECORD_BYTES {
+        return Err(FlowError::TooLong { size: bytes.len() });
+    }
+    let raw: Raw<'_> = serde_json::from_slice(bytes).map_err(|error| {
+        let mut message = error.to_string();
+        if let Some(end) = message.rfind(" at line ") {
+            message.truncate(end);
+        }
+        FlowError::Json {
+            line: error.line(),
+            column: error.column(),
+            message,
+        }
+    })?;
+    let actions = raw
+        .actions
+        .iter()
+        .enumerate()
+        .map(|(index, action)| read_action(index, action))
+        .collect::<Result<_, _>>()?;
+    let mut record = FlowRecord {
+        encoding: Encoding::Json,
+        host: raw.host_id,
+        cookie: raw.cookie.0,
+        sim_result: SimResult::from_name(&raw.sim_result),
+        in_port: raw.in_port,
+        dp_port: raw.input_port.0 as u32,
+        tunnel_key: raw.tunnel_key.0,
+        tunnel_src: Ipv4Addr::from(raw.tunnel_src.0 as u32),
+        tunnel_dst: Ipv4Addr::from(raw.tunnel_dst.0 as u32),
+        eth_src: raw.eth_src.as_ref().map(|bytes| mac("flowMatch.ethSrc", bytes)).transpose()?,
+        eth_dst: raw.eth_dst.as_ref().map(|bytes| mac("flowMatch.ethDst", bytes)).transpose()?,
+        ether_type: raw.ether_type.0 as u16,
+        src: raw.network_src.as_ref().map(|bytes| address("flowMatch.networkSrc", bytes)).transpose()?,
+        dst: raw.network_dst.as_ref().map(|bytes| address("flowMatch.networkDst", bytes)).transpose()?,
+        proto: raw.network_proto.0 as u8,
+        tos: raw.network_tos.0 as u8,
+        ttl: raw.network_ttl.0 as u8,
+        fragment: Fragment::from_code(raw.ip_frag_type.0 as u8),
+        src_port: raw.src_port.0 as u16,
+        dst_port: raw.dst_port.0 as u16,
+        icmp_id: raw.icmp_identifier.0 as u16,
+        icmp_data: raw.icmp_data.map(|data| data.0).unwrap_or_default(),
+        vlan_ids: raw.vlan_ids.iter().map(|id| id.0 as u16).collect(),
+        out_ports: raw.out_ports,
+        rules: raw
+            .rules
+            .iter()
+            .map(|rule| RuleHit {
+                id: rule.id,
+                result: RuleResult::from_name(&rule.result),
+                matched: rule.matched,
+                applied: rule.applied,
+            })
+            .collect(),
+        devices: raw
+            .devices
+            .iter()
+            .map(|device| Device {
+                id: device.id,
+                kind: DeviceKind::from_name(&device.device_type),
+            })
+            .collect(),
+        actions,
+        untrusted: Untrusted::empty(),
+    };
+    if record.in_port.is_some() && in_port_is_doubtful(&record) {
+        record.untrusted |= Untrusted::IN_PORT;
+    }
+    Ok(record)
+}
+
+#[derive(Deserialize)]
+struct Raw<'a> {
+    #[serde(rename = "hostId")]
+    host_id: Uuid,
+    #[serde(rename = "inPort", default)]
+    in_port: Option<Uuid>,
+    #[serde(rename = "flowMatch.inputPort")]
+    input_port: Number<32>,
+    #[serde(rename = "flowMatch.tunnelKey")]
+    tunnel_key: Number<64>,
+    #[serde(rename = "flowMatch.tunnelSrc")]
+    tunnel_src: Number<32>,
+    #[serde(rename = "flowMatch.tunnelDst")]
+    tunnel_dst: Number<32>,
+    #[serde(rename = "flowMatch.ethSrc", default)]
+    eth_src: Option<Hex>,
+    #[serde(rename = "flowMatch.ethDst", default)]
+    eth_dst: Option<Hex>,
+    #[serde(rename = "flowMatch.etherType")]
+    ether_type: Number<16>,
+    #[serde(rename = "flowMatch.networkSrc", default)]
+    network_src: Option<Hex>,
+    #[serde(rename = "flowMatch.networkDst", default)]
+    network_dst: Option<Hex>,
+    #[serde(rename = "flowMatch.networkProto")]
+    network_proto: Number<8>,
+    #[serde(rename = "flowMatch.networkTTL")]
+    network_ttl: Number<8>,
+    #[serde(rename = "flowMatch.networkTOS")]
+    network_tos: Number<8>,
+    #[serde(rename = "flowMatch.IPFragType")]
+    ip_frag_type: Number<8>,
+    #[serde(rename = "flowMatch.srcPort")]
+    src_port: Number<16>,
+    #[serde(rename = "flowMatch.dstPort")]
+    dst_port: Number<16>,
+    #[serde(rename = "flowMatch.icmpIdentifier")]
+    icmp_identifier: Number<16>,
+    #[serde(rename = "flowMatch.icmpData", default)]
+    icmp_data: Option<Hex>,
+    #[serde(rename = "flowMatch.vlanIds")]
+    vlan_ids: Vec<Number<16>>,
+    cookie: Number<64>,
+    #[serde(borrow)]
+    devices: Vec<RawDevice<'a>>,
+    #[serde(borrow)]
+    rules: Vec<RawRule<'a>>,
+    #[serde(rename = "simResult", borrow)]
+    sim_result: Cow<'a, str>,
+    #[serde(rename = "outPorts")]
+    out_ports: Vec<Uuid>,
+    #[serde(borrow)]
+    actions: Vec<RawAction<'a>>,
+}
+
+#[derive(Deserialize)]
+struct RawDevice<'a> {
+    id: Uuid,
+    #[serde(rename = "deviceType", borrow)]
+    device_type: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct RawRule<'a> {
+    id: Uuid,
+    #[serde(borrow)]
+    result: Cow<'a, str>,
+    matched: bool,
+    applied: bool,
+}
+
+/// The members of all kinds of actions. What a member holds depends on the kind, so all are taken as text first.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawAction<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Text<'a>,
+    #[serde(borrow)]
+    portno: Text<'a>,
+    #[serde(borrow)]
+    tpid: Text<'a>,
+    #[serde(borrow)]
+    tci: Text<'a>,
+    #[serde(rename = "uplinkId", borrow)]
+    uplink_id: Text<'a>,
+    #[serde(borrow)]
+    userdata: Text<'a>,
+    #[serde(borrow)]
+    sip: Text<'a>,
+    #[serde(borrow)]
+    tip: Text<'a>,
+    #[serde(borrow)]
+    op: Text<'a>,
+    #[serde(borrow)]
+    sha: Text<'a>,
+    #[serde(borrow)]
+    tha: Text<'a>,
+    #[serde(borrow)]
+    src: Text<'a>,
+    #[serde(borrow)]
+    dst: Text<'a>,
+    #[serde(borrow)]
+    ethertype: Text<'a>,
+    #[serde(borrow)]
+    icmptype: Text<'a>,
+    #[serde(borrow)]
+    code: Text<'a>,
+    #[serde(borrow)]
+    id: Text<'a>,
+    #[serde(borrow)]
+    proto: Text<'a>,
+    #[serde(borrow)]
+    tos: Text<'a>,
+    #[serde(borrow)]
+    ttl: Text<'a>,
+    #[serde(borrow)]
+    frag: Text<'a>,
+    #[serde(borrow)]
+    ipv4_src: Text<'a>,
+    #[serde(borrow)]
+    ipv4_dst: Text<'a>,
+    #[serde(borrow)]
+    flags: Text<'a>,
+    #[serde(borrow)]
+    ipv4_tos: Text<'a>,
+    #[serde(borrow)]
+    ipv4_ttl: Text<'a>,
+}
+
+fn read_action(index: usize, raw: &RawAction<'_>) -> Result<Action, FlowError> {
+    let m = Members { index };
+    Ok(match &*raw.kind.0 {
+        "output" => Action::Output {
+            port: m.number::<32>("portno", &raw.portno)? as u32,
+        },
+        "popVlan" => Action::PopVlan,
+        "pushVlan" => Action::PushVlan {
+            tpid: m.u16("tpid", &raw.tpid)?,
+            tci: m.u16("tci", &raw.tci)?,
+        },
+        "userspace" => Action::Userspace {
+            pid: m.number::<32>("uplinkId", &raw.uplink_id)? as i32,
+            data: if raw.userdata.0.is_empty() {
+                0
+            } else {
+                m.number::<64>("userdata", &raw.userdata)? as i64
+            },
+        },
+        "arp" => Action::SetArp {
+            sip: m.ipv4("sip", &raw.sip)?,
+            tip: m.ipv4("tip", &raw.tip)?,
+            op: m.u16("op", &raw.op)?,
+            sha: m.mac("sha", &raw.sha)?,
+            tha: m.mac("tha", &raw.tha)?,
+        },
+        "ethernet" => Action::SetEthernet {
+            src: m.mac("src", &raw.src)?,
+            dst: m.mac("dst", &raw.dst)?,
+        },
+        "ethertype" => Action::SetEtherType {
+            ether_type: m.u16("ethertype", &raw.ethertype)?,
+        },
+        "icmpecho" => Action::SetIcmpEcho {
+            icmp_type: m.u8("icmptype", &raw.icmptype)?,
+            code: m.u8("code", &raw.code)?,
+            id: m.u16("id", &raw.id)?,
+        },
+        "icmperror" => Action::SetIcmpError {
+            icmp_type: m.u8("icmptype", &raw.icmptype)?,
+            code: m.u8("code", &raw.code)?,
+            data: m.hex("id", &raw.id)?,
+        },
+        "icmp" => Action::SetIcmp {
+            icmp_type: m.u8("icmptype", &raw.icmptype)?,
+            code: m.u8("code", &raw.code)?,
+        },
+        "ipv4" => Action::SetIpv4 {
+            src: m.ipv4("src", &raw.src)?,
+            dst: m.ipv4("dst", &raw.dst)?,
+            proto: m.u8("proto", &raw.proto)?,
+            tos: m.u8("tos", &raw.tos)?,
+            ttl: m.u8("ttl", &raw.ttl)?,
+            fragment: Fragment::from_code(m.u8("frag", &raw.frag)?),
+        },
+        "tcp" => Action::SetTcp {
+            src: m.u16("src", &raw.src)?,
+            dst: m.u16("dst", &raw.dst)?,
+        },
+        "udp" => Action::SetUdp {
+            src: m.u16("src", &raw.src)?,
+            dst: m.u16("dst", &raw.dst)?,
+        },
+        "tunnel" => Action::SetTunnel {
+            id: m.number::<64>("id", &raw.id)?,
+            src: m.ipv4("ipv4_src", &raw.ipv4_src)?,
+            dst: m.ipv4("ipv4_dst", &raw.ipv4_dst)?,
+            flags: m.u16("flags", &raw.flags)?,
+            tos: m.u8("ipv4_tos", &raw.ipv4_tos)?,
+            ttl: m.u8("ipv4_ttl", &raw.ipv4_ttl)?,
+        },
+        "vlan" => Action::SetVlan { id: m.u16("id", &raw.id)? },
+        _ => Action::Unknown,
+    })
+}
+
+/// Reads the members of one action and says in errors which.
+struct Members {
+    index: usize,
+}
+
+impl Members {
+    fn number<const BITS: u32>(&self, member: &str, text: &Text<'_>) -> Result<u64, FlowError> {
+        parse_number::<BITS>(&text.0).ok_or_else(|| self.error(member, text, "a number"))
+    }
+
+    fn u16(&self, member: &str, text: &Text<'_>) -> Result<u16, FlowError> {
+        self.number::<16>(member, text).map(|value| value as u16)
+    }
+
+    fn u8(&self, member: &str, text: &Text<'_>) -> Result<u8, FlowError> {
+        self.number::<8>(member, text).map(|value| value as u8)
+    }
+
+    fn ipv4(&self, member: &str, text: &Text<'_>) -> Result<Ipv4Addr, FlowError> {
+        self.number::<32>(member, text).map(|value| Ipv4Addr::from(value as u32))
+    }
+
+    fn hex(&self, member: &str, text: &Text<'_>) -> Result<Vec<u8>, FlowError> {
+        hex::decode(&*text.0).map_err(|_| self.error(member, text, "hex digits"))
+    }
+
+    fn mac(&self, member: &str, text: &Text<'_>) -> Result<Mac, FlowError> {
+        self.hex(member, text)?
+            .try_into()
+            .map(Mac)
+            .map_err(|_| self.error(member, text, "12 hex digits"))
+    }
+
+    fn error(&self, member: &str, text: &Text<'_>, expected: &'static str) -> FlowError {
+        FlowError::Member {
+            member: format!("actions[{}].{member}", self.index),
+            found: shorten(&text.0),
+            expected,
+        }
+    }
+}
+
+fn mac(member: &'static str, bytes: &Hex) -> Result<Mac, FlowError> {
+    bytes
+        .0
+        .as_slice()
+        .try_into()
+        .map(Mac)
+        .map_err(|_| member_error(member, bytes, "12 hex digits"))
+}
+
+fn address(member: &'static str, bytes: &Hex) -> Result<IpAddr, FlowError> {
+    if let Ok(octets) = <[u8; 4]>::try_from(bytes.0.as_slice()) {
+        return Ok(IpAddr::V4(Ipv4Addr::from(octets)));
+    }
+    let octets: [u8; 16] = bytes
+        .0
+        .as_slice()
+        .try_into()
+        .map_err(|_| member_error(member, bytes, "8 or 32 hex digits"))?;
+    Ok(IpAddr::V6(Ipv6Addr::from(octets)))
+}
+
+fn member_error(member: &'static str, bytes: &Hex, expected: &'static str) -> FlowError {
+    FlowError::Member {
+        member: member.to_owned(),
+        found: shorten(&hex::encode(&bytes.0)),
+        expected,
+    }
+}
+
+/// At most 40 characters, for messages.
+fn shorten(text: &str) -> String {
+    let mut short: String = text.chars().take(40).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    if short.is_empty() { "missing".to_owned() } else { short }
+}
+
+/// A decimal of a Java type of so many bits, signed or not; its two's complement.
+fn parse_number<const BITS: u32>(text: &str) -> Option<u64> {
+    in_range::<BITS>(text.parse::<i128>().ok()?)
+}
+
+fn in_range<const BITS: u32>(value: i128) -> Option<u64> {
+    let range = -(1_i128 << (BITS - 1))..1_i128 << BITS;
+    range.contains(&value).then_some(value as u64)
+}
+
+struct Number<const BITS: u32>(u64);
+
+impl<'de, const BITS: u32> Deserialize<'de> for Number<BITS> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NumberVisitor<const BITS: u32>;
+        impl<const BITS: u32> Visitor<'_> for NumberVisitor<BITS> {
+            type Value = Number<BITS>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a number of {BITS} bits")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                parse_number::<BITS>(text)
+                    .map(Number)
+                    .ok_or_else(|| E::invalid_value(de::Unexpected::Str(&shorten(text)), &self))
+            }
+
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
+                in_range::<BITS>(value.into())
+                    .map(Number)
+                    .ok_or_else(|| E::invalid_value(de::Unexpected::Signed(value), &self))
+            }
+
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
+                in_range::<BITS>(value.into())
+                    .map(Number)
+                    .ok_or_else(|| E::invalid_value(de::Unexpected::Unsigned(value), &self))
+            }
+        }
+        deserializer.deserialize_any(NumberVisitor)
+    }
+}
+
+struct Hex(Vec<u8>);
+
+impl<'de> Deserialize<'de> for Hex {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct HexVisitor;
+        impl Visitor<'_> for HexVisitor {
+            type Value = Hex;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("hex digits")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Hex, E> {
+                hex::decode(text)
+                    .map(Hex)
+                    .map_err(|_| E::invalid_value(de::Unexpected::Str(&shorten(text)), &self))
+            }
+        }
+        deserializer.deserialize_str(HexVisitor)
+    }
+}
+
+/// A string, or a number as its text.
+#[derive(Default)]
+struct Text<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or a number")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Owned(value.to_string())))
+            }
+
+            fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Owned(value.to_string())))
+            }
+        }
+        deserializer.deserialize_any(TextVisitor)
+    }
+}
+
+/// The JSON form of a record, byte for byte as an agent's Jackson writes it.
+pub fn encode_json(record: &FlowRecord) -> Vec<u8> {
+    let mut out = Writer {
+        out: String::with_capacity(1024),
+        first: true,
+    };
+    out.out.push('{');
+    out.text("type", "flowhistory");
+    out.text("hostId", record.host);
+    if let Some(port) = record.in_port {
+        out.text("inPort", port);
+    }
+    out.text("flowMatch.inputPort", record.dp_port as i32);
+    out.text("flowMatch.tunnelKey", record.tunnel_key as i64);
+    out.text("flowMatch.tunnelSrc", u32::from(record.tunnel_src) as i32);
+    out.text("flowMatch.tunnelDst", u32::from(record.tunnel_dst) as i32);
+    out.hex("flowMatch.ethSrc", record.eth_src.as_ref().map_or(&[], |mac| &mac.0));
+    out.hex("flowMatch.ethDst", record.eth_dst.as_ref().map_or(&[], |mac| &mac.0));
+    out.text("flowMatch.etherType", record.ether_type as i16);
+    out.address("flowMatch.networkSrc", record.src);
+    out.address("flowMatch.networkDst", record.dst);
+    out.text("flowMatch.networkProto", record.proto as i8);
+    out.text("flowMatch.networkTTL", record.ttl as i8);
+    out.text("flowMatch.networkTOS", record.tos as i8);
+    out.text("flowMatch.IPFragType", record.fragment.code());
+    out.text("flowMatch.srcPort", record.src_port);
+    out.text("flowMatch.dstPort", record.dst_port);
+    out.text("flowMatch.icmpIdentifier", record.icmp_id as i16);
+    out.hex("flowMatch.icmpData", &record.icmp_data);
+    out.list("flowMatch.vlanIds", &record.vlan_ids, |out, id| {
+        let _ = write!(out.out, "{}", *id as i16);
+    });
+    out.text("cookie", record.cookie as i64);
+    out.list("devices", &record.devices, |out, device| {
+        out.object(|out| {
+            out.text("id", device.id);
+            out.text("deviceType", device.kind);
+        });
+    });
+    out.list("rules", &record.rules, |out, rule| {
+        out.object(|out| {
+            out.text("id", rule.id);
+            out.text("result", rule.result);
+            out.raw("matched", rule.matched);
+            out.raw("applied", rule.applied);
+        });
+    });
+    out.text("simResult", record.sim_result);
+    out.list("outPorts", &record.out_ports, |out, id| {
+        let _ = write!(out.out, "\"{id}\"");
+    });
+    out.list("actions", &record.actions, |out, action| out.object(|out| write_action(out, action)));
+    out.out.push('}');
+    out.out.into_bytes()
+}
+
+fn write_action(out: &mut Writer, action: &Action) {
+    match action {
+        Action::Output { port } => {
+            out.text("type", "output");
+            out.text("portno", *port as i32);
+        }
+        Action::PopVlan => out.text("type", "popVlan"),
+        Action::PushVlan { tpid, tci } => {
+            out.text("type", "pushVlan");
+            out.text("tpid", *tpid as i16);
+            out.text("tci", *tci as i16);
+        }
+        Action::Userspace { pid, data } => {
+            out.text("type", "userspace");
+            out.text("uplinkId", pid);
+            out.text("userdata", data);
+        }
+        Action::SetArp { sip, tip, op, sha, tha } => {
+            out.text("type", "arp");
+            out.ipv4("sip", *sip);
+            out.ipv4("tip", *tip);
+            out.text("op", *op as i16);
+            out.hex("sha", &sha.0);
+            out.hex("tha", &tha.0);
+        }
+        Action::SetEthernet { src, dst } => {
+            out.text("type", "ethernet");
+            out.hex("src", &src.0);
+            out.hex("dst", &dst.0);
+        }
+        Action::SetEtherType { ether_type } => {
+            out.text("type", "ethertype");
+            out.text("ethertype", *ether_type as i16);
+        }
+        Action::SetIcmpEcho { icmp_type, code, id } => {
+            out.text("type", "icmpecho");
+            out.icmp(*icmp_type, *code);
+            out.text("id", *id as i16);
+        }
+        Action::SetIcmpError { icmp_type, code, data } => {
+            out.text("type", "icmperror");
+            out.icmp(*icmp_type, *code);
+            out.hex("id", data);
+        }
+        Action::SetIcmp { icmp_type, code } => {
+            out.text("type", "icmp");
+            out.icmp(*icmp_type, *code);
+        }
+        Action::SetIpv4 {
+            src,
+            dst,
+            proto,
+            tos,
+            ttl,
+            fragment,
+        } => {
+            out.text("type", "ipv4");
+            out.ipv4("src", *src);
+            out.ipv4("dst", *dst);
+            out.text("proto", *proto as i8);
+            out.text("tos", *tos as i8);
+            out.text("ttl", *ttl as i8);
+            out.text("frag", fragment.code() as i8);
+        }
+        Action::SetTcp { src, dst } => out.ports("tcp", *src, *dst),
+        Action::SetTunnel {
+            id,
+            src,
+            dst,
+            flags,
+            tos,
+            ttl,
+        } => {
+            out.text("type", "tunnel");
+            out.text("id", *id as i64);
+            out.ipv4("ipv4_src", *src);
+            out.ipv4("ipv4_dst", *dst);
+            out.text("flags", *flags as i16);
+            out.text("ipv4_tos", *tos as i8);
+            out.text("ipv4_ttl", *ttl as i8);
+        }
+        Action::SetUdp { src, dst } => out.ports("udp", *src, *dst),
+        Action::SetVlan { id } => {
+            out.text("type", "vlan");
+            out.text("id", *id as i16);
+        }
+        Action::Unknown => {}
+    }
+}
+
+/// Writes members; nothing that it is given needs escaping. Writing to a string never fails.
+struct Writer {
+    out: String,
+    first: bool,
+}
+
+impl Writer {
+    fn name(&mut self, name: &str) {
+        if !std::mem::take(&mut self.first) {
+            self.out.push(',');
+        }
+        let _ = write!(self.out, "\"{name}\":");
+    }
+
+    fn text(&mut self, name: &str, value: impl fmt::Display) {
+        self.name(name);
+        let _ = write!(self.out, "\"{value}\"");
+    }
+
+    fn raw(&mut self, name: &str, value: impl fmt::Display) {
+        self.name(name);
+        let _ = write!(self.out, "{value}");
+    }
+
+    /// Nothing when there are no bytes, as the agent.
+    fn hex(&mut self, name: &str, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.text(name, hex::encode_upper(bytes));
+        }
+    }
+
+    fn address(&mut self, name: &str, address: Option<IpAddr>) {
+        match address {
+            None => {}
+            Some(IpAddr::V4(address)) => self.hex(name, &address.octets()),
+            Some(IpAddr::V6(address)) => self.hex(name, &address.octets()),
+        }
+    }
+
+    fn ipv4(&mut self, name: &str, address: Ipv4Addr) {
+        self.text(name, u32::from(address) as i32);
+    }
+
+    fn icmp(&mut self, icmp_type: u8, code: u8) {
+        self.text("icmptype", icmp_type as i8);
+        self.text("code", code as i8);
+    }
+
+    fn ports(&mut self, kind: &str, src: u16, dst: u16) {
+        self.text("type", kind);
+        self.text("src", src as i16);
+        self.text("dst", dst as i16);
+    }
+
+    fn object(&mut self, write: impl FnOnce(&mut Writer)) {
+        self.out.push('{');
+        self.first = true;
+        write(self);
+        self.first = false;
+        self.out.push('}');
+    }
+
+    fn list<T>(&mut self, name: &str, items: &[T], write: impl Fn(&mut Writer, &T)) {
+        self.name(name);
+        self.out.push('[');
+        for (index, item) in items.iter().enumerate() {
+            if index > 0 {
+                self.out.push(',');
+            }
+            write(self, item);
+        }
+        self.out.push(']');
+    }
+}
