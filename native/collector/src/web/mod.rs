@@ -1,2 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The MidoInsights authors
+
+//! The Insights Manager.
+
+pub mod units;
