@@ -3,6 +3,8 @@
 
 package org.midonet.insights.cloud;
 
+import java.util.concurrent.Callable;
+
 import com.google.inject.Inject;
 import com.google.inject.Injector;
 
@@ -32,9 +34,13 @@ public final class InsightsMinion extends Minion {
 
     @Inject
     public InsightsMinion(Injector injector) {
+        this(injector, NativeGateway::load);
+    }
+
+    InsightsMinion(Injector injector, Callable<NativeGateway> library) {
         super(null);
         this.injector = injector;
-        this.gateway = new GatewayThread(() -> Settings.json(injector), NativeGateway::load, this::failed);
+        this.gateway = new GatewayThread(() -> Settings.json(injector), library, this::failed);
     }
 
     /** Asked several times at each start, on threads of the cluster: reads one key of a tree that is in memory. */

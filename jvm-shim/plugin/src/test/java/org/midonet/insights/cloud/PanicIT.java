@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+package org.midonet.insights.cloud;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.nio.file.Path;
+import java.util.Collections;
+
+import ch.qos.logback.classic.Level;
+
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** The library with the test hooks: what the product must survive. */
+class PanicIT {
+    @TempDir
+    Path folder;
+    private final TestHooks hooks = new TestHooks();
+    private Log log;
+    private InsightsMinion minion;
+
+    @BeforeEach
+    void setUp() {
+        System.setProperty(NativeGateway.LIBRARY_PROPERTY, Libraries.withHooks());
+        log = new Log(Level.INFO);
+        minion = Site.injector(folder, "").getInstance(InsightsMinion.class);
+        minion.startAsync().awaitRunning();
+    }
+
+    /** After all that happened, a stop goes through and the library still works. */
+    @AfterEach
+    void tearDown() throws Exception {
+        minion.stopAsync().awaitTerminated();
+        NativeGateway gateway = NativeGateway.load();
+        gateway.stop(gateway.start(Settings.json(Site.injector(folder, ""))), 2_000);
+        log.close();
+    }
+
+    @Test
+    void aPanicInACallIsAnExceptionAndALine() throws Exception {
+        awaitLibrary();
+        check(TestHooks.LITERAL, "native panic: a literal", "a literal");
+        check(TestHooks.FORMATTED, "native panic: formatted: 1", "formatted: 1");
+        check(TestHooks.WITHOUT_TEXT, "native panic: panic without a text", "panic without a text");
+        check(TestHooks.PANICS_AGAIN, "native panic: panic without a text", "panic in the drop of a payload");
+    }
+
+    @Test
+    void aPanicOfAWorkerIsALine() throws Exception {
+        awaitLibrary();
+        hooks.panicOnWorker(42);
+        String line = log.await(event -> event.getLevel() == Level.ERROR).getFormattedMessage();
+        assertTrue(line.matches("(?s)panic at .*midonet_insights_test\\.rs:\\d+:\\d+, thread insights-worker: worker failed at 42(\n.*)?"), line);
+        assertEquals(com.google.common.util.concurrent.Service.State.RUNNING, minion.state());
+    }
+
+    @Test
+    void aFloodOfLinesIsCountedWhereItIsCut() throws Exception {
+        awaitLibrary();
+        hooks.flood(200_000);
+        String line = log.await(event -> event.getLevel() == Level.WARN && event.getFormattedMessage().contains("log lines dropped")).getFormattedMessage();
+        assertTrue(line.matches("\\d+ log lines dropped: they came faster than they could be written"), line);
+    }
+
+    private void check(int kind, String exception, String line) throws Exception {
+        RuntimeException thrown = assertThrows(RuntimeException.class, () -> hooks.panicInCall(kind));
+        assertEquals(exception, thrown.getMessage());
+        assertEquals(RuntimeException.class, thrown.getClass());
+        log.await(event -> event.getLevel() == Level.ERROR && event.getFormattedMessage().matches("(?s)panic at .*midonet_insights_test\\.rs.*: " + line + ".*"));
+    }
+
+    /** Until the minion's thread has loaded the library. */
+    private void awaitLibrary() throws InterruptedException {
+        for (int i = 0; i < 500 && !Threads.ofMinion().contains("insights-log"); i++) {
+            Thread.sleep(10);
+        }
+        assertTrue(Threads.ofMinion().containsAll(Collections.singletonList("insights-log")), Threads.ofMinion().toString());
+    }
+}
