@@ -11,10 +11,11 @@ pub mod binary;
 pub mod frame;
 pub mod json;
 
+mod json_writer;
 mod record;
 
 pub use binary::{BinaryEncoder, encode_binary};
-pub use json::encode_json;
+pub use json_writer::encode_json;
 pub use record::{Device, DeviceKind, ETHER_TYPE_NONE, Encoding, FlowRecord, Fragment, RuleHit, RuleResult, SimResult, Untrusted};
 
 /// Longest record that an agent can send: its buffer.

@@ -4,6 +4,7 @@
 //! The declared fields of MidoNet's messages. Same in all releases from 5.4.1 to 5.6 but for more values of `Protocol`, which are included.
 
 mod commons;
+mod lbaas;
 mod neutron;
 mod state;
 mod topology;
@@ -12,7 +13,7 @@ use super::{Class, Enum, Field, FieldKind};
 
 /// Every message that is declared, stored or not.
 pub(super) fn messages() -> impl Iterator<Item = &'static Class> {
-    [topology::MESSAGES, neutron::MESSAGES, commons::MESSAGES, state::MESSAGES]
+    [topology::MESSAGES, neutron::MESSAGES, lbaas::MESSAGES, commons::MESSAGES, state::MESSAGES]
         .into_iter()
         .flatten()
         .copied()
@@ -20,7 +21,7 @@ pub(super) fn messages() -> impl Iterator<Item = &'static Class> {
 
 /// Every enum that is declared.
 pub(super) fn enums() -> impl Iterator<Item = &'static Enum> {
-    [topology::ENUMS, neutron::ENUMS, commons::ENUMS, state::ENUMS]
+    [topology::ENUMS, neutron::ENUMS, lbaas::ENUMS, commons::ENUMS, state::ENUMS]
         .into_iter()
         .flatten()
         .copied()
