@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The MidoInsights authors
+#
+# make demo   runs a simulated cloud, the plugin and the collector, and opens nothing: it prints the address of the manager
+# make test   passes everything that must hold; what CI calls
+# make help   all targets
+
+SHELL := /bin/bash
+TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+BIN := $(TARGET)/debug
+TOOLS := $(TARGET)/tools
+LIBRARY := $(BIN)/libmidonet_insights.so
+TEST_LIBRARY := $(BIN)/examples/libmidonet_insights_hooks.so
+MVN := mvn --batch-mode --no-transfer-progress -q
+DENY_VERSION := 0.20.2
+
+.PHONY: help setup setup-test build jar demo test lint test-rust test-java test-e2e test-browser bench clean
+
+help: ## all targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: ## install what a fresh Debian machine lacks to build
+	@tests/tools/setup
+
+setup-test: ## install what a fresh Debian machine lacks to test
+	@tests/tools/setup test
+
+build: setup ## all Rust programs and the plugin's library
+	cargo build --locked --workspace
+
+jar: setup ## the minion's jar
+	cd jvm-shim && $(MVN) -DskipTests package
+	tests/daemon/bin/build
+
+demo: build jar ## everything, running, until Ctrl-C
+	@exec $(BIN)/demo
+
+test: setup-test lint test-rust test-java test-e2e test-browser ## everything that must hold
+
+lint: setup $(TOOLS)/bin/cargo-deny ## formatting, lints, boundaries between rooms, licences
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	$(TOOLS)/bin/cargo-deny --locked check --hide-inclusion-graph bans licenses sources
+
+$(TOOLS)/bin/cargo-deny:
+	cargo install --quiet --locked --version $(DENY_VERSION) --root $(TOOLS) cargo-deny
+
+test-rust: setup ## unit, property, golden and integration tests
+	tests/daemon/bin/build
+	cargo test --locked --workspace --exclude insights-e2e
+
+test-java: build jar ## the minion on the real library
+	cd jvm-shim && $(MVN) verify -Dinsights.library=$(LIBRARY)
+
+test-e2e: build jar ## everything together, parts of it killed
+	cargo test --locked -p insights-e2e -- --nocapture
+
+test-browser: build ## the pages in a real browser
+	cd tests/browser && npm ci --no-audit --no-fund --silent && npm test
+
+bench: setup ## committed benchmarks of the small rooms
+	cargo bench --locked -p midonet -p insights-protocol -p insights-spool -p insights-gateway
+
+clean: ## remove what was built
+	cargo clean
+	rm -rf jvm-shim/*/target tests/daemon/target tests/daemon/*/target tests/browser/node_modules
