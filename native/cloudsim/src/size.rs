@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+//! How large a simulated cloud is.
+
+use clap::{Args, ValueEnum};
+
+/// Most VMs of a network: what its /24 has room for beside gateway, DHCP and virtual addresses.
+pub const MAX_VMS_PER_NETWORK: u32 = 220;
+/// Most hosts: the addresses of the underlay's /16 that are used.
+pub const MAX_HOSTS: u32 = 60_000;
+
+/// A size by name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Preset {
+    /// 5 tenants, 8 hosts, 50 VMs; about 1,600 objects
+    Small,
+    /// 30 tenants, 43 hosts, 600 VMs; about 17,000 objects
+    Medium,
+    /// 200 tenants, 254 hosts, 4,000 VMs; about 115,000 objects
+    Large,
+}
+
+/// The size of a cloud: a preset, and numbers that replace parts of it.
+#[derive(Args, Clone, Debug)]
+pub struct SizeArgs {
+    /// How large the cloud is
+    #[arg(long, value_enum, default_value_t = Preset::Small)]
+    pub size: Preset,
+    /// Tenants, in place of the size's number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub tenants: Option<u32>,
+    /// Compute hosts
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=50_000))]
+    pub hosts: Option<u32>,
+    /// Gateway hosts, each with an uplink
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub gateways: Option<u32>,
+    /// Networks of each tenant
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=20))]
+    pub networks: Option<u32>,
+    /// VMs on each network
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_VMS_PER_NETWORK)))]
+    pub vms: Option<u32>,
+}
+
+/// Numbers of things.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Size {
+    pub tenants: u32,
+    pub hosts: u32,
+    pub gateways: u32,
+    pub networks: u32,
+    pub vms: u32,
+}
+
+impl Size {
+    pub const SMALL: Size = Size {
+        tenants: 5,
+        hosts: 6,
+        gateways: 2,
+        networks: 2,
+        vms: 5,
+    };
+    const MEDIUM: Size = Size {
+        tenants: 30,
+        hosts: 40,
+        gateways: 3,
+        networks: 2,
+        vms: 10,
+    };
+    const LARGE: Size = Size {
+        tenants: 200,
+        hosts: 250,
+        gateways: 4,
+        networks: 2,
+        vms: 10,
+    };
+
+    /// VMs on all networks of all tenants.
+    pub fn total_vms(&self) -> u32 {
+        self.tenants * self.networks * self.vms
+    }
+}
+
+impl From<&SizeArgs> for Size {
+    fn from(args: &SizeArgs) -> Size {
+        let preset = match args.size {
+            Preset::Small => Size::SMALL,
+            Preset::Medium => Size::MEDIUM,
+            Preset::Large => Size::LARGE,
+        };
+        Size {
+            tenants: args.tenants.unwrap_or(preset.tenants),
+            hosts: args.hosts.unwrap_or(preset.hosts),
+            gateways: args.gateways.unwrap_or(preset.gateways),
+            networks: args.networks.unwrap_or(preset.networks),
+            vms: args.vms.unwrap_or(preset.vms),
+        }
+    }
+}
