@@ -179,10 +179,25 @@ impl Log for Logger {
     fn flush(&self) {}
 }
 
-/// Makes the channel the sink of the `log` facade, at level info until Java says otherwise. Does nothing when done before.
+/// Makes the channel the sink of the `log` facade, at level info until somebody says otherwise. Does nothing when done before.
 pub fn install() {
     if log::set_logger(&Logger).is_ok() {
         log::set_max_level(LevelFilter::Info);
+    }
+}
+
+/// Follows the level of Java's logger, which the operator can change at any time: raises the facade's level while Java's is debug or
+/// trace, and puts back what the gateway had set when it no longer is. Java itself holds back what is below its level.
+pub fn follow(java: LevelFilter) {
+    static BEFORE: Mutex<Option<LevelFilter>> = Mutex::new(None);
+    let mut before = BEFORE.lock();
+    if java >= LevelFilter::Debug {
+        if java > log::max_level() {
+            before.get_or_insert(log::max_level());
+            log::set_max_level(java);
+        }
+    } else if let Some(level) = before.take() {
+        log::set_max_level(level);
     }
 }
 
@@ -272,6 +287,26 @@ mod tests {
         }
         let state = channel.state.lock();
         assert!(state.bytes <= MAX_BYTES && state.bytes > MAX_BYTES - 2 * MAX_MESSAGE, "{}", state.bytes);
+    }
+
+    /// The one test that touches the level of the process.
+    #[test]
+    fn the_level_of_java_raises_and_never_lowers() {
+        log::set_max_level(LevelFilter::Warn);
+        for (java, expected) in [
+            (LevelFilter::Info, LevelFilter::Warn),
+            (LevelFilter::Debug, LevelFilter::Debug),
+            (LevelFilter::Trace, LevelFilter::Trace),
+            (LevelFilter::Error, LevelFilter::Warn),
+        ] {
+            follow(java);
+            assert_eq!(log::max_level(), expected, "after {java}");
+        }
+        // The gateway sets its own level while Java's is raised: the next call raises again.
+        follow(LevelFilter::Debug);
+        log::set_max_level(LevelFilter::Info);
+        follow(LevelFilter::Debug);
+        assert_eq!(log::max_level(), LevelFilter::Debug);
     }
 
     proptest! {

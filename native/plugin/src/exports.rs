@@ -6,7 +6,6 @@
 // Only for `#[unsafe(no_mangle)]`, which is how Java finds a function; no block here is unsafe.
 #![allow(unsafe_code)]
 
-use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use jni::EnvUnowned;
@@ -54,7 +53,7 @@ pub extern "system" fn Java_org_midonet_insights_cloud_NativeGateway_nextLog<'lo
     milliseconds: jlong,
 ) -> JByteArray<'local> {
     env.with_env(|env| -> Result<JByteArray<'local>, CallError> {
-        follow_level(level);
+        channel::follow(level_filter(level));
         match CHANNEL.next(duration(milliseconds).min(MAX_LOG_WAIT)) {
             Some(line) => Ok(env.byte_array_from_slice(&line.to_bytes())?),
             None => Ok(JByteArray::default()),
@@ -86,16 +85,12 @@ pub extern "system" fn Java_org_midonet_insights_cloud_NativeGateway_stop<'local
     env.with_env(|_| registry::stop(handle, duration(milliseconds))).resolve::<Throw>()
 }
 
-/// Takes over the level of Java's logger. The service may ask for more detail than that, which stays until Java's level changes.
-fn follow_level(level: jint) {
-    static LAST: AtomicI32 = AtomicI32::new(LevelFilter::Info as i32);
-    let filter = usize::try_from(level)
+/// Java's level: 0 off, 1 error … 5 trace.
+fn level_filter(level: jint) -> LevelFilter {
+    usize::try_from(level)
         .ok()
         .and_then(|level| LevelFilter::iter().nth(level))
-        .unwrap_or(LevelFilter::Trace);
-    if LAST.swap(level, Ordering::Relaxed) != level || filter > log::max_level() {
-        log::set_max_level(filter);
-    }
+        .unwrap_or(LevelFilter::Info)
 }
 
 /// Java's milliseconds; below 0 is none.

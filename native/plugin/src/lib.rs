@@ -19,7 +19,7 @@
 //! | --- | --- | --- |
 //! | `abiVersion` | – | the version; asked right after loading |
 //! | `start` | configuration as UTF-8 JSON | handle, never 0 |
-//! | `nextLog` | level to log at (0 off … 5 trace), milliseconds to wait | one [`channel::Line`] as bytes, or null when none came |
+//! | `nextLog` | level of Java's logger (0 off … 5 trace), milliseconds to wait | one [`channel::Line`] as bytes, or null when none came |
 //! | `statistics` | handle | UTF-8 JSON |
 //! | `stop` | handle, milliseconds | – |
 //!

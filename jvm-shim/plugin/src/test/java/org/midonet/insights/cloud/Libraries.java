@@ -21,7 +21,7 @@ final class Libraries {
     static String withHooks() {
         String path = System.getProperty("insights.test.library", "");
         if (path.isEmpty()) {
-            path = Paths.get(product()).resolveSibling("examples/libmidonet_insights_test.so").toString();
+            path = Paths.get(product()).resolveSibling("examples/libmidonet_insights_hooks.so").toString();
         }
         return existing("insights.test.library", path);
     }

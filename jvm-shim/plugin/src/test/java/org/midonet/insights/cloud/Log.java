@@ -24,11 +24,15 @@ final class Log extends AppenderBase<ILoggingEvent> implements AutoCloseable {
     private final Logger logger = (Logger) LoggerFactory.getLogger("org.midonet.cluster.services.insights");
 
     Log(Level level) {
-        logger.setLevel(level);
+        level(level);
         logger.setAdditive(false);
         setContext(logger.getLoggerContext());
         start();
         logger.addAppender(this);
+    }
+
+    void level(Level level) {
+        logger.setLevel(level);
     }
 
     @Override

@@ -56,23 +56,41 @@ class PanicIT {
         awaitLibrary();
         hooks.panicOnWorker(42);
         String line = log.await(event -> event.getLevel() == Level.ERROR).getFormattedMessage();
-        assertTrue(line.matches("(?s)panic at .*midonet_insights_test\\.rs:\\d+:\\d+, thread insights-worker: worker failed at 42(\n.*)?"), line);
+        assertTrue(line.matches("(?s)panic at .*midonet_insights_hooks\\.rs:\\d+:\\d+, thread insights-worker: worker failed at 42(\n.*)?"), line);
         assertEquals(com.google.common.util.concurrent.Service.State.RUNNING, minion.state());
     }
 
     @Test
     void aFloodOfLinesIsCountedWhereItIsCut() throws Exception {
         awaitLibrary();
-        hooks.flood(200_000);
+        hooks.flood(3, 200_000);
         String line = log.await(event -> event.getLevel() == Level.WARN && event.getFormattedMessage().contains("log lines dropped")).getFormattedMessage();
         assertTrue(line.matches("\\d+ log lines dropped: they came faster than they could be written"), line);
+    }
+
+    /** The level can be set while the cluster runs, as {@code cluster.loggers} does. */
+    @Test
+    void theLevelOfTheLoggerReachesTheLibrary() throws Exception {
+        awaitLibrary();
+        hooks.flood(4, 1);
+        hooks.flood(2, 1);
+        log.await(event -> event.getLevel() == Level.WARN && event.getFormattedMessage().equals("line 0"));
+        assertEquals(Collections.emptyList(), log.at(Level.DEBUG));
+        log.level(Level.DEBUG);
+        long end = System.currentTimeMillis() + 10_000;
+        while (!log.at(Level.DEBUG).contains("insights_gateway::test: line 0") && System.currentTimeMillis() < end) {
+            hooks.flood(4, 1);
+            Thread.sleep(50);
+        }
+        assertTrue(log.at(Level.DEBUG).contains("insights_gateway::test: line 0"), log.all().toString());
+        assertEquals(Collections.emptyList(), log.at(Level.TRACE));
     }
 
     private void check(int kind, String exception, String line) throws Exception {
         RuntimeException thrown = assertThrows(RuntimeException.class, () -> hooks.panicInCall(kind));
         assertEquals(exception, thrown.getMessage());
         assertEquals(RuntimeException.class, thrown.getClass());
-        log.await(event -> event.getLevel() == Level.ERROR && event.getFormattedMessage().matches("(?s)panic at .*midonet_insights_test\\.rs.*: " + line + ".*"));
+        log.await(event -> event.getLevel() == Level.ERROR && event.getFormattedMessage().matches("(?s)panic at .*midonet_insights_hooks\\.rs.*: " + line + ".*"));
     }
 
     /** Until the minion's thread has loaded the library. */

@@ -14,5 +14,5 @@ final class TestHooks {
 
     native void panicOnWorker(int number);
 
-    native void flood(int lines);
+    native void flood(int level, int lines);
 }

@@ -57,12 +57,18 @@ pub extern "system" fn Java_org_midonet_insights_cloud_TestHooks_panicOnWorker<'
     .resolve::<Throw>();
 }
 
-/// Logs `count` lines at info, faster than anybody can read them.
+/// Logs `count` lines at a level (1 error … 5 trace), faster than anybody can read them.
 #[unsafe(no_mangle)]
-pub extern "system" fn Java_org_midonet_insights_cloud_TestHooks_flood<'local>(mut env: EnvUnowned<'local>, _this: JObject<'local>, count: jint) {
+pub extern "system" fn Java_org_midonet_insights_cloud_TestHooks_flood<'local>(
+    mut env: EnvUnowned<'local>,
+    _this: JObject<'local>,
+    level: jint,
+    count: jint,
+) {
     env.with_env(|_| -> Result<(), CallError> {
+        let level = log::Level::iter().nth(level as usize - 1).expect("the tests give levels that exist");
         for i in 0..count {
-            log::info!(target: "insights_gateway::test", "line {i}");
+            log::log!(target: "insights_gateway::test", level, "line {i}");
         }
         Ok(())
     })
