@@ -14,10 +14,11 @@ import org.apache.zookeeper.server.ServerCnxnFactory;
 import org.apache.zookeeper.server.ZooKeeperServer;
 
 /**
- * One real ZooKeeper server on the loopback address, of the version that is on the class path.
+ * One real ZooKeeper server on the loopback address, of the version that is on the class path; alone, or a {@link Member} of an
+ * ensemble.
  *
- * <p>Prints {@code ready VERSION 127.0.0.1:PORT} on its standard output when it serves. Reads commands, one a line, from its
- * standard input (its end is ignored, so that the server also runs in the background):
+ * <p>Prints {@code ready VERSION 127.0.0.1:PORT} on its standard output when it serves. A server that runs alone reads commands,
+ * one a line, from its standard input (its end is ignored, so that the server also runs in the background):
  *
  * <ul>
  *   <li>{@code sessions}: prints {@code sessions} and the ids of the open ones, as hexadecimal numbers
@@ -31,7 +32,8 @@ public final class Main {
 
     private static final String USAGE =
         "arguments: --port PORT (0: a free one) --data FOLDER [--tick MILLISECONDS (default 2000)]\n"
-            + "           [--address ADDRESS (default 127.0.0.1)]\n";
+            + "           [--address ADDRESS (default 127.0.0.1)]\n"
+            + "           [--ensemble QUORUM:ELECTION,... (two ports of each member) --member NUMBER (from 1)]\n";
 
     private Main() {
     }
@@ -41,6 +43,8 @@ public final class Main {
         int tick = 2000;
         String address = "127.0.0.1";
         File data = null;
+        String ensemble = null;
+        int member = 0;
         for (int i = 0; i < arguments.length; i += 2) {
             if (i + 1 == arguments.length) {
                 throw usage("no value for " + arguments[i]);
@@ -59,6 +63,12 @@ public final class Main {
                 case "--address":
                     address = value;
                     break;
+                case "--ensemble":
+                    ensemble = value;
+                    break;
+                case "--member":
+                    member = Integer.parseInt(value);
+                    break;
                 default:
                     throw usage("unknown argument " + arguments[i]);
             }
@@ -67,7 +77,19 @@ public final class Main {
             throw usage("--port and --data are needed");
         }
         System.setProperty("zookeeper.4lw.commands.whitelist", "*");
+        if (ensemble == null) {
+            runAlone(address, port, data, tick);
+        } else {
+            Member.run(address, port, data, tick, ensemble.split(","), member);
+        }
+    }
 
+    static void print(String line) {
+        System.out.println(line);
+        System.out.flush();
+    }
+
+    private static void runAlone(String address, int port, File data, int tick) throws Exception {
         ZooKeeperServer server = new ZooKeeperServer(data, data, tick);
         ServerCnxnFactory connections =
             ServerCnxnFactory.createFactory(new InetSocketAddress(address, port), MAX_CONNECTIONS_AN_ADDRESS);
@@ -107,11 +129,6 @@ public final class Main {
         } catch (IOException e) {
             System.err.println("read commands: " + e);
         }
-    }
-
-    private static void print(String line) {
-        System.out.println(line);
-        System.out.flush();
     }
 
     private static IllegalArgumentException usage(String problem) {
