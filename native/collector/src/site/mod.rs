@@ -2,9 +2,25 @@
 // Copyright The MidoInsights authors
 
 //! The topology of a site, now and as of any past time.
+//!
+//! [`Site`] is a snapshot: an immutable value with objects, states and tables of one moment, from which the views ([`Host`], [`Port`], …)
+//! are made on demand. It derives what MidoNet leaves to its readers: names, tenants, kinds of ports, uplinks, external networks.
 
+mod devices;
+mod facts;
+mod fields;
+mod model;
+mod ports;
+mod search;
+mod services;
 mod shards;
+mod tables;
 mod types;
+mod words;
+mod writer;
 
 pub use midonet::Mac;
+pub use model::{RawObject, Site};
+pub use search::MAX_FOUND;
 pub use types::*;
+pub(crate) use writer::Effect;

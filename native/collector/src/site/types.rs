@@ -160,6 +160,16 @@ impl Prefix {
     }
 }
 
+impl Prefix {
+    /// Whether there is a host part and no bit of it is set.
+    pub fn is_network(&self) -> bool {
+        match self.address {
+            IpAddr::V4(address) => u32::from(address).checked_shl(u32::from(self.length)) == Some(0),
+            IpAddr::V6(address) => u128::from(address).checked_shl(u32::from(self.length)) == Some(0),
+        }
+    }
+}
+
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.address, self.length)
