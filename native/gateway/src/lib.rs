@@ -14,13 +14,20 @@
 //! on which all of it lives; nothing here knows of the JVM, and nothing here ends the process.
 
 pub mod config;
+pub mod identity;
 pub mod pipe;
+pub mod session;
+pub mod spooler;
+pub mod status;
 pub mod tap;
+pub mod tls;
+pub mod uplink;
 
 pub mod meters;
 pub mod nsdb;
 pub mod recorder;
 
+mod clock;
 mod gateway;
 
 pub use config::Config;

@@ -3,14 +3,27 @@
 
 //! The way of facts from the taps to the disk.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, AtomicU64, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
-use std::time::Duration;
 
-use insights_protocol::{Kind, Kinds, control::KindCounters, event::Event, flow::FlowFact, meters::HostReading, topology::Change};
+use insights_protocol::{
+    Kind, Kinds,
+    control::KindCounters,
+    event::{Event, LossCause, Lost},
+    flow::FlowFact,
+    meters::HostReading,
+    topology::Change,
+};
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
+
+use crate::session::leaves;
 
 /// Flows that wait for their batch: a third of a second at 50,000 flows/s; some 10 MB.
 const FLOW_QUEUE: usize = 16_384;
@@ -53,6 +66,8 @@ struct Inner {
     resend: watch::Receiver<u64>,
     counters: Counters,
     gauges: Gauges,
+    /// Given up since the last report, by kind and cause.
+    losses: Mutex<BTreeMap<(Kind, LossCause), Lost>>,
 }
 
 /// The other end of the pipe.
@@ -76,7 +91,7 @@ impl Pipe {
         let (flows, flows_end) = mpsc::channel(FLOW_QUEUE);
         let (settings_end, settings) = watch::channel(settings);
         let (resend_end, resend) = watch::channel(0);
-        let inner = Inner { topology, events, meters, flows, settings, resend, counters: Counters::default(), gauges: Gauges::default() };
+        let inner = Inner { topology, events, meters, flows, settings, resend, counters: Counters::default(), gauges: Gauges::default(), losses: Mutex::default() };
         let end = PipeEnd {
             topology: topology_end,
             events: events_end,
@@ -93,7 +108,7 @@ impl Pipe {
     pub async fn topology(&self, changes: Vec<Change>) {
         let count = changes.len() as u64;
         self.count(Kind::Topology, Count::Received, count);
-        if !self.settings().borrow().kinds.topology || self.0.topology.send(changes).await.is_err() {
+        if !leaves(self.kinds(), Kind::Topology) || self.0.topology.send(changes).await.is_err() {
             self.count(Kind::Topology, Count::Dropped, count);
         }
     }
@@ -101,17 +116,21 @@ impl Pipe {
     /// One flow record. Never waits; `false` when it was dropped, which is counted and reported by the pipe.
     pub fn flow(&self, flow: FlowFact) -> bool {
         self.count(Kind::Flows, Count::Received, 1);
-        let taken = self.0.settings.borrow().kinds.flows && self.0.flows.try_send(flow).is_ok();
-        if !taken {
+        let at_us = flow.received_us;
+        let outcome = if self.kinds().flows { self.0.flows.try_send(flow).map_err(|_| true) } else { Err(false) };
+        if let Err(full) = outcome {
             self.count(Kind::Flows, Count::Dropped, 1);
+            if full {
+                self.lost(Kind::Flows, LossCause::QueueFull, 1, at_us, at_us);
+            }
         }
-        taken
+        outcome.is_ok()
     }
 
     /// One reading of an agent's meters. Waits while the queue is full.
     pub async fn meters(&self, reading: HostReading) {
         self.count(Kind::Meters, Count::Received, 1);
-        if !self.settings().borrow().kinds.metering || self.0.meters.send(reading).await.is_err() {
+        if !self.kinds().metering || self.0.meters.send(reading).await.is_err() {
             self.count(Kind::Meters, Count::Dropped, 1);
         }
     }
@@ -119,8 +138,10 @@ impl Pipe {
     /// Something that people should know. Never waits; events above the queue's bound are dropped and counted.
     pub fn event(&self, event: Event) {
         self.count(Kind::Events, Count::Received, 1);
+        let at_us = event.at_us;
         if self.0.events.try_send(event).is_err() {
             self.count(Kind::Events, Count::Dropped, 1);
+            self.lost(Kind::Events, LossCause::QueueFull, 1, at_us, at_us);
         }
     }
 
@@ -128,6 +149,7 @@ impl Pipe {
     pub fn invalid(&self, kind: Kind, records: u64) {
         self.count(kind, Count::Received, records);
         self.count(kind, Count::Invalid, records);
+        self.lost(kind, LossCause::Invalid, records, 0, 0);
     }
 
     /// What may leave now. A tap whose data may not leave collects none.
@@ -147,6 +169,24 @@ impl Pipe {
     /// What was counted since the start, in the order of [`Kind::ALL`].
     pub fn counters(&self) -> Vec<KindCounters> {
         Kind::ALL.into_iter().map(|kind| self.0.counters.of(kind)).collect()
+    }
+
+    /// Notes records that were given up, for the next report. A time of 0 is that of the report.
+    pub(crate) fn lost(&self, kind: Kind, cause: LossCause, records: u64, first_us: i64, last_us: i64) {
+        let mut losses = self.0.losses.lock();
+        let lost = losses.entry((kind, cause)).or_insert(Lost { kind, records: 0, first_us, last_us, cause });
+        lost.records += records;
+        lost.first_us = lost.first_us.min(first_us);
+        lost.last_us = lost.last_us.max(last_us);
+    }
+
+    /// What was given up since the last call.
+    pub(crate) fn take_lost(&self) -> Vec<Lost> {
+        std::mem::take(&mut *self.0.losses.lock()).into_values().filter(|lost| lost.records > 0).collect()
+    }
+
+    fn kinds(&self) -> Kinds {
+        self.0.settings.borrow().kinds
     }
 
     pub(crate) fn count(&self, kind: Kind, what: Count, records: u64) {

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+//! Why there is no connection, and what to do, in words.
+
+use insights_protocol::control::{Refusal, RefusalCode, close};
+use quinn::ConnectionError;
+
+use crate::{config::GatewayConfig, session::Trouble};
+
+/// QUIC carries TLS alerts as error codes from here on (RFC 9001, 4.8).
+const CRYPTO: u64 = 0x100;
+
+/// Alerts of TLS 1.3 (RFC 8446, 6.2).
+mod alert {
+    pub(super) const BAD_CERTIFICATE: u64 = 42;
+    pub(super) const UNSUPPORTED_CERTIFICATE: u64 = 43;
+    pub(super) const REVOKED: u64 = 44;
+    pub(super) const EXPIRED: u64 = 45;
+    pub(super) const CERTIFICATE_UNKNOWN: u64 = 46;
+    pub(super) const UNKNOWN_CA: u64 = 48;
+    pub(super) const ACCESS_DENIED: u64 = 49;
+    pub(super) const PROTOCOL_VERSION: u64 = 70;
+    pub(super) const CERTIFICATE_REQUIRED: u64 = 116;
+    pub(super) const NO_APPLICATION_PROTOCOL: u64 = 120;
+}
+
+pub(super) fn failed(reason: impl Into<String>, remedy: impl Into<String>) -> Trouble {
+    Trouble::Failed { reason: reason.into(), remedy: remedy.into() }
+}
+
+/// The trouble behind the end of a connection or of a try; `None` for ends that both sides wanted.
+pub(super) fn of_connection(error: &ConnectionError) -> Option<Trouble> {
+    let network = "check that UDP to the service's port is let through, and the service";
+    Some(match error {
+        ConnectionError::LocallyClosed => return None,
+        ConnectionError::ApplicationClosed(closed) => {
+            let reason = String::from_utf8_lossy(&closed.reason).into_owned();
+            match u32::try_from(closed.error_code.into_inner()).unwrap_or(u32::MAX) {
+                close::NORMAL | close::DRAINING => return None,
+                close::REFUSED => refused(RefusalCode::UnknownKey, &reason),
+                close::REPLACED => failed(
+                    "another connection with this gateway's identity took over",
+                    "look for a machine that runs with a copy of this one's identity and host id",
+                ),
+                code => Trouble::Protocol(format!("the service closed the connection with code {code} {reason}")),
+            }
+        }
+        ConnectionError::ConnectionClosed(closed) => match u64::from(closed.error_code).checked_sub(CRYPTO) {
+            Some(alert) => of_alert(alert, &String::from_utf8_lossy(&closed.reason)),
+            None => failed(format!("the service closed the connection: {closed}"), network),
+        },
+        ConnectionError::TransportError(error) => match u64::from(error.code).checked_sub(CRYPTO) {
+            Some(alert::NO_APPLICATION_PROTOCOL) => other_protocol(),
+            Some(_) => server_certificate(&error.reason),
+            None => failed(format!("the connection broke: {error}"), network),
+        },
+        ConnectionError::VersionMismatch => Trouble::Protocol("the service speaks another version of QUIC".into()),
+        ConnectionError::TimedOut => failed("the service does not answer", network),
+        ConnectionError::Reset => failed("the service was started anew", "nothing: the gateway reconnects"),
+        ConnectionError::CidsExhausted => failed("the connection broke", network),
+    })
+}
+
+/// One line for the log and for `mn-insights status`.
+pub(super) fn text(trouble: &Trouble, gateway: &GatewayConfig, fingerprint: Option<&str>) -> String {
+    let GatewayConfig { host, port, .. } = gateway;
+    let head = format!("Gateway client is not connected to {host}:{port}");
+    let own = fingerprint.unwrap_or("unknown");
+    match trouble {
+        Trouble::Refused { refusal, .. } => {
+            let Refusal { code, reason, remedy, .. } = refusal;
+            let what = match code {
+                RefusalCode::UnknownKey => "the service does not know this gateway's key",
+                RefusalCode::KeyDeleted => "this gateway's key was deleted from its site",
+                RefusalCode::Certificate => "the dates of this gateway's certificate don't hold now",
+                RefusalCode::Protocol => "the service speaks another protocol version",
+                RefusalCode::Site => "the site is not active",
+                RefusalCode::Busy => "the service has no room now",
+            };
+            let own_remedy = match code {
+                RefusalCode::UnknownKey | RefusalCode::KeyDeleted => "add this fingerprint to your site in the Insights manager",
+                RefusalCode::Certificate => "check the clock of this machine, or make a new key with `mn-insights renew`",
+                RefusalCode::Protocol => "upgrade the package midonet-insights-plugin or the service",
+                RefusalCode::Site => "look at the account in the Insights manager",
+                RefusalCode::Busy => "nothing: the gateway tries again",
+            };
+            let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+            let remedy = if remedy.is_empty() { own_remedy } else { remedy };
+            format!("{head}: {what}{reason}; fingerprint of this gateway's key: {own}; what to do: {remedy}")
+        }
+        Trouble::Protocol(reason) => {
+            format!("{head}: {reason}; what to do: upgrade the package midonet-insights-plugin or the service, so that both are of one protocol version")
+        }
+        Trouble::Failed { reason, remedy } => format!("{head}: {reason}; what to do: {remedy}"),
+    }
+}
+
+/// The service's TLS refused us.
+fn of_alert(alert: u64, reason: &str) -> Trouble {
+    match alert {
+        alert::EXPIRED => refused(RefusalCode::Certificate, reason),
+        alert::NO_APPLICATION_PROTOCOL | alert::PROTOCOL_VERSION => other_protocol(),
+        alert::BAD_CERTIFICATE
+        | alert::UNSUPPORTED_CERTIFICATE
+        | alert::REVOKED
+        | alert::CERTIFICATE_UNKNOWN
+        | alert::UNKNOWN_CA
+        | alert::ACCESS_DENIED
+        | alert::CERTIFICATE_REQUIRED => refused(RefusalCode::UnknownKey, reason),
+        other => failed(format!("the service refused the TLS handshake with alert {other} {reason}"), "check that host and port are those of the service"),
+    }
+}
+
+fn refused(code: RefusalCode, reason: &str) -> Trouble {
+    let refusal = Refusal { code, reason: reason.to_owned(), remedy: String::new(), retry_after_s: 0 };
+    Trouble::Refused { refusal, key: 0 }
+}
+
+fn other_protocol() -> Trouble {
+    Trouble::Protocol("the other side is no MidoInsights service or one of another protocol".into())
+}
+
+/// We refused the service.
+fn server_certificate(reason: &str) -> Trouble {
+    let lower = reason.to_ascii_lowercase();
+    let remedy = if lower.contains("expired") || lower.contains("notvalidyet") || lower.contains("not valid yet") {
+        "check the clock of this machine; if it is right, the service needs a new certificate"
+    } else if lower.contains("name") {
+        "set insights_cloud.gateway.host to the name that the service's certificate carries, or gateway.server_name"
+    } else {
+        "set insights_cloud.gateway.ca_file to the root that signed the service's certificate; if it should be right, somebody else answers in the service's place"
+    };
+    failed(format!("the service's certificate is not accepted: {reason}"), remedy)
+}

@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+//! One lane: its segments, its tail, and the places of its reader.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use crate::{
+    Entry, LaneOptions, LaneState, LossCause, Lost, Record, SpoolError,
+    disk::{Disk, DiskFile},
+    frame::{FRAME_HEADER, Frame, SEGMENT_HEADER, segment_header},
+    lost::Losses,
+    segment::{Damage, End, Found, Walk, name},
+};
+
+mod recover;
+
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) options: LaneOptions,
+    index: usize,
+    disk: Arc<dyn Disk>,
+    folder: PathBuf,
+    epoch: u64,
+    /// First number and bytes of each segment. The last one is appended to.
+    segments: BTreeMap<u64, u64>,
+    /// The last segment's file; `None` when it failed and a new segment must be begun.
+    active: Option<Arc<dyn DiskFile>>,
+    /// Behind the last frame that was written, and behind the last one that is synced.
+    written: Tail,
+    durable: Tail,
+    acknowledged: u64,
+    protected: u64,
+    reader: Option<Walk>,
+    acker: Option<Walk>,
+    /// Damaged places that were told but could not be marked on disk.
+    told: BTreeSet<(u64, u64)>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Tail {
+    /// Of the last segment.
+    bytes: u64,
+    next: u64,
+    items: u64,
+}
+
+impl Lane {
+    pub(crate) fn bytes(&self) -> u64 {
+        self.segments.values().sum()
+    }
+
+    pub(crate) fn state(&self) -> LaneState {
+        let next = self.durable.next;
+        let oldest = self.segments.keys().next().copied().unwrap_or(next);
+        let first = oldest.max(self.acknowledged + 1).min(next);
+        LaneState { epoch: self.epoch, first, next, bytes: self.bytes(), oldest_us: self.oldest_us() }
+    }
+
+    /// Writes a record behind the last one. It is not synced then.
+    pub(crate) fn write(&mut self, entry: &Entry<'_>, segment_bytes: u64) -> Result<u64, SpoolError> {
+        if self.active.is_none() || self.written.bytes >= segment_bytes && self.written.bytes > SEGMENT_HEADER as u64 {
+            self.roll()?;
+        }
+        let sequence = self.written.next;
+        let frame = Frame {
+            hole: false,
+            length: entry.payload.len() as u32,
+            records: entry.records,
+            sequence,
+            before: self.written.items,
+            first_us: entry.first_us,
+            last_us: entry.last_us,
+            payload_crc: crc32fast::hash(entry.payload),
+        };
+        let mut bytes = Vec::with_capacity(FRAME_HEADER + entry.payload.len());
+        bytes.extend_from_slice(&frame.encode());
+        bytes.extend_from_slice(entry.payload);
+        let path = self.active_path();
+        let file = self.active.as_ref().expect("roll made one");
+        if let Err(error) = file.write_at(&bytes, self.written.bytes) {
+            // What was written of it must go; where it can't, the next segment's number says that this one ended before it.
+            if file.truncate(self.written.bytes).is_err() {
+                // A failure of this sync cuts what was not synced, which the caller sees from where the lane stands.
+                let _ = self.sync_active();
+                self.active = None;
+            }
+            return Err(SpoolError::io("write", path)(error));
+        }
+        self.written = Tail { bytes: self.written.bytes + frame.size(), next: sequence + 1, items: frame.after() };
+        self.measure_active();
+        Ok(sequence)
+    }
+
+    /// The file to sync so that all that was written is durable; [`Lane::synced`] takes the outcome.
+    pub(crate) fn unsynced(&self) -> Option<(Arc<dyn DiskFile>, PathBuf)> {
+        let file = self.active.as_ref().filter(|_| self.written != self.durable)?;
+        Some((file.clone(), self.active_path()))
+    }
+
+    /// After a sync. When it failed, nothing is known of what was written since the one before: it is cut, and a new segment begun.
+    pub(crate) fn synced(&mut self, good: bool) {
+        if good {
+            self.durable = self.written;
+            return;
+        }
+        self.written = self.durable;
+        if let Some(file) = self.active.take() {
+            // Numbers decide where this fails: the next segment begins with the first one that was cut.
+            let _ = file.truncate(self.durable.bytes);
+        }
+        self.measure_active();
+    }
+
+    /// Closes the last segment and begins a new one.
+    pub(crate) fn roll(&mut self) -> Result<(), SpoolError> {
+        if self.active.is_some() {
+            if self.written.bytes == SEGMENT_HEADER as u64 {
+                return Ok(());
+            }
+            self.sync_active()?;
+        }
+        let first = self.written.next;
+        let path = self.folder.join(name(self.epoch, first));
+        let file = self.disk.create(&path).map_err(SpoolError::io("create", &path))?;
+        let header = file.write_at(&segment_header(first, self.written.items), 0).and_then(|()| file.sync());
+        if let Err(error) = header.and_then(|()| self.disk.sync_folder(&self.folder)) {
+            // An empty segment is no harm, but the disk may have no room for many. One with records in it must stay.
+            if !self.segments.contains_key(&first) {
+                let _ = self.disk.remove(&path);
+            }
+            return Err(SpoolError::io("begin segment", path)(error));
+        }
+        self.segments.insert(first, SEGMENT_HEADER as u64);
+        self.active = Some(file);
+        self.written.bytes = SEGMENT_HEADER as u64;
+        self.durable = self.written;
+        self.trim();
+        Ok(())
+    }
+
+    /// The first record from this number on that the lane still holds. Damaged ones are passed over and told.
+    pub(crate) fn read(&mut self, from: u64, losses: &mut Losses) -> Result<Option<Record>, SpoolError> {
+        let from = from.max(self.acknowledged + 1);
+        let mut walk = match self.reader.take() {
+            Some(walk) if walk.last < from && self.holds(&walk, from) => walk,
+            _ => match self.walk_to(from)? {
+                Some(walk) => walk,
+                None => return Ok(None),
+            },
+        };
+        loop {
+            let end = self.end_of(walk.segment);
+            let path = self.path_of(walk.segment);
+            match walk.next(end).map_err(SpoolError::io("read", &path))? {
+                Some(Found::Frame { frame, .. }) if frame.hole || frame.sequence < from => {}
+                Some(Found::Frame { frame, offset }) => match walk.payload(&frame, offset).map_err(SpoolError::io("read", &path))? {
+                    Some(payload) => {
+                        self.reader = Some(walk);
+                        let Frame { sequence, records, first_us, last_us, .. } = frame;
+                        return Ok(Some(Record { sequence, payload, records, first_us, last_us }));
+                    }
+                    None => self.tell_frame(&walk, &frame, offset, losses),
+                },
+                Some(Found::Damage(damage)) => self.tell_damage(&walk, damage, losses),
+                None => match self.segments.range(walk.segment + 1..).next() {
+                    Some((&segment, _)) => walk = self.walk(segment)?,
+                    None => {
+                        self.reader = Some(walk);
+                        return Ok(None);
+                    }
+                },
+            }
+        }
+    }
+
+    /// Forgets all records up to and with this number; says how many items they held.
+    pub(crate) fn ack(&mut self, sequence: u64) -> Result<u64, SpoolError> {
+        let sequence = sequence.min(self.durable.next - 1);
+        if sequence <= self.acknowledged {
+            return Ok(0);
+        }
+        let mut items = 0;
+        let mut walk = match self.acker.take() {
+            Some(walk) if self.segments.contains_key(&walk.segment) => Some(walk),
+            _ => self.walk_to(self.acknowledged + 1)?,
+        };
+        while let Some(mut at) = walk.take() {
+            let path = self.path_of(at.segment);
+            loop {
+                let before = at.clone();
+                match at.next(self.end_of(at.segment)).map_err(SpoolError::io("read", &path))? {
+                    Some(Found::Frame { frame, .. }) if frame.sequence > sequence => {
+                        at = before;
+                        break;
+                    }
+                    Some(Found::Frame { frame, .. }) if frame.hole || frame.sequence <= self.acknowledged => {}
+                    Some(Found::Frame { frame, .. }) => items += u64::from(frame.records),
+                    Some(Found::Damage(_)) => {}
+                    None => break,
+                }
+            }
+            match self.segments.range(at.segment + 1..).next() {
+                Some((&segment, _)) if segment <= sequence => walk = Some(self.walk(segment)?),
+                _ => self.acker = Some(at),
+            }
+        }
+        self.acknowledged = sequence;
+        self.trim();
+        Ok(items)
+    }
+
+    pub(crate) fn protect(&mut self, sequence: u64) {
+        self.protected = self.protected.max(sequence);
+    }
+
+    /// Gives up the oldest segment that may give way. `false` when there is none.
+    pub(crate) fn evict(&mut self, losses: &mut Losses) -> Result<bool, SpoolError> {
+        let Some((&segment, &bytes)) = self.segments.range(self.protected + 1..).next() else { return Ok(false) };
+        if self.segments.last_key_value().is_some_and(|(&last, _)| last == segment) {
+            if bytes <= SEGMENT_HEADER as u64 {
+                return Ok(false);
+            }
+            self.roll()?;
+            if !self.segments.contains_key(&segment) {
+                return Ok(true); // All of it was acknowledged.
+            }
+        }
+        let lost = self.contents(segment);
+        let path = self.path_of(segment);
+        self.disk.remove(&path).map_err(SpoolError::io("remove", &path))?;
+        self.forget(segment);
+        losses.add(lost);
+        Ok(true)
+    }
+
+    /// Gives the lane another epoch; its records keep their numbers.
+    pub(crate) fn renew(&mut self, epoch: u64) -> Result<(), SpoolError> {
+        // Newest first: an opening after a crash in between takes the epoch of the last segment and goes on with the others.
+        for &segment in self.segments.keys().rev() {
+            let (from, to) = (self.path_of(segment), self.folder.join(name(epoch, segment)));
+            self.disk.rename(&from, &to).map_err(SpoolError::io("rename", from))?;
+        }
+        self.epoch = epoch;
+        self.disk.sync_folder(&self.folder).map_err(SpoolError::io("sync", &self.folder))
+    }
+
+    /// Time of the first item that is not acknowledged. `None` too when the disk doesn't tell.
+    fn oldest_us(&self) -> Option<i64> {
+        if self.acknowledged + 1 >= self.durable.next {
+            return None;
+        }
+        let mut walk = match &self.acker {
+            Some(walk) if self.segments.contains_key(&walk.segment) => walk.clone(),
+            _ => self.walk_to(self.acknowledged + 1).ok()??,
+        };
+        loop {
+            match walk.next(self.end_of(walk.segment)).ok()? {
+                Some(Found::Frame { frame, .. }) if !frame.hole && frame.sequence > self.acknowledged => return Some(frame.first_us),
+                Some(_) => {}
+                None => walk = self.walk(*self.segments.range(walk.segment + 1..).next()?.0).ok()?,
+            }
+        }
+    }
+
+    /// What is in a segment and not acknowledged, as a loss.
+    fn contents(&self, segment: u64) -> Lost {
+        let mut lost = Lost { lane: self.index, cause: LossCause::Evicted, records: 0, first_us: i64::MAX, last_us: i64::MIN };
+        let mut add = |records: u64, first_us: i64, last_us: i64| {
+            lost.records += records;
+            lost.first_us = lost.first_us.min(first_us);
+            lost.last_us = lost.last_us.max(last_us);
+        };
+        let Ok(mut walk) = self.walk(segment) else { return lost };
+        let end = self.end_of(segment);
+        // A disk that can't be read tells no more; what is behind stays uncounted.
+        while let Ok(Some(found)) = walk.next(end) {
+            match found {
+                Found::Frame { frame, offset } => {
+                    if !frame.hole && frame.sequence > self.acknowledged && !self.told.contains(&(segment, offset)) {
+                        add(frame.records.into(), frame.first_us, frame.last_us);
+                    }
+                }
+                Found::Damage(damage) => {
+                    if !self.told.contains(&(segment, damage.offset)) {
+                        add(self.records_in(&damage, segment), damage.first_us, damage.last_us);
+                    }
+                }
+            }
+        }
+        lost
+    }
+
+    fn tell_frame(&mut self, walk: &Walk, frame: &Frame, offset: u64, losses: &mut Losses) {
+        let place = (walk.segment, offset);
+        if !self.told.contains(&place) {
+            let Frame { records, first_us, last_us, .. } = *frame;
+            losses.add(Lost { lane: self.index, cause: LossCause::Damaged, records: records.into(), first_us, last_us });
+            if walk.punch(frame, offset).is_err() {
+                self.told.insert(place);
+            }
+        }
+    }
+
+    fn tell_damage(&mut self, walk: &Walk, damage: Damage, losses: &mut Losses) {
+        let place = (walk.segment, damage.offset);
+        if !self.told.contains(&place) {
+            let records = self.records_in(&damage, walk.segment);
+            let Damage { first_us, last_us, .. } = damage;
+            losses.add(Lost { lane: self.index, cause: LossCause::Damaged, records, first_us, last_us });
+            if walk.cover(&Damage { records: Some(records), ..damage }).is_err() {
+                self.told.insert(place);
+            }
+        }
+    }
+
+    /// Items in a damaged stretch; at the end of a segment the one that follows it without a gap tells.
+    fn records_in(&self, damage: &Damage, segment: u64) -> u64 {
+        damage.records.unwrap_or_else(|| {
+            let following = self.segments.range(segment + 1..).next();
+            let walk = following.and_then(|(&next, _)| self.walk(next).ok());
+            walk.and_then(|walk| walk.items).map_or(0, |items| items.saturating_sub(damage.before))
+        })
+    }
+
+    fn sync_active(&mut self) -> Result<(), SpoolError> {
+        let Some((file, path)) = self.unsynced() else { return Ok(()) };
+        let outcome = file.sync();
+        self.synced(outcome.is_ok());
+        outcome.map_err(SpoolError::io("sync", path))
+    }
+
+    /// Deletes segments whose records are all acknowledged. One that can't be deleted is tried again later.
+    fn trim(&mut self) {
+        while let Some((&segment, _)) = self.segments.first_key_value()
+            && let Some((&next, _)) = self.segments.range(segment + 1..).next()
+            && next <= self.acknowledged + 1
+            && self.disk.remove(&self.path_of(segment)).is_ok()
+        {
+            self.forget(segment);
+        }
+    }
+
+    fn forget(&mut self, segment: u64) {
+        self.segments.remove(&segment);
+        self.told.retain(|(of, _)| *of != segment);
+        self.reader.take_if(|walk| walk.segment == segment);
+        self.acker.take_if(|walk| walk.segment == segment);
+    }
+
+    fn measure_active(&mut self) {
+        if let Some(mut last) = self.segments.last_entry() {
+            last.insert(self.written.bytes);
+        }
+    }
+
+    /// Whether a number is to be found from a walk's place on in its segment, or in none at all.
+    fn holds(&self, walk: &Walk, from: u64) -> bool {
+        self.segments.contains_key(&walk.segment) && self.segments.range(walk.segment + 1..).next().is_none_or(|(&next, _)| from < next || walk.last + 1 == from)
+    }
+
+    /// A walk in the segment that holds this number, or in the first one behind it.
+    fn walk_to(&self, from: u64) -> Result<Option<Walk>, SpoolError> {
+        let segment = self.segments.range(..=from).next_back().or_else(|| self.segments.first_key_value());
+        segment.map(|(&segment, _)| self.walk(segment)).transpose()
+    }
+
+    fn walk(&self, segment: u64) -> Result<Walk, SpoolError> {
+        let path = self.path_of(segment);
+        let active = self.active.as_ref().filter(|_| self.segments.last_key_value().is_some_and(|(&last, _)| last == segment));
+        let file = match active {
+            Some(file) => file.clone(),
+            None => self.disk.open(&path).map_err(SpoolError::io("open", &path))?,
+        };
+        Walk::new(segment, file).map_err(SpoolError::io("read", path))
+    }
+
+    fn end_of(&self, segment: u64) -> End {
+        match self.segments.range(segment + 1..).next() {
+            Some((&next, _)) => End { bytes: self.segments.get(&segment).copied().unwrap_or(0), next },
+            None => End { bytes: self.durable.bytes, next: self.durable.next },
+        }
+    }
+
+    fn active_path(&self) -> PathBuf {
+        self.path_of(self.segments.last_key_value().map_or(self.written.next, |(&first, _)| first))
+    }
+
+    fn path_of(&self, segment: u64) -> PathBuf {
+        self.folder.join(name(self.epoch, segment))
+    }
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+//! Opening a lane, whatever the process before left of it.
+
+use super::*;
+use crate::segment::parse_name;
+
+impl Lane {
+    /// Opens the lane in its folder, or makes it. `epoch` is used when there is no segment that has one.
+    pub(crate) fn open(
+        disk: Arc<dyn Disk>,
+        folder: PathBuf,
+        index: usize,
+        options: LaneOptions,
+        epoch: u64,
+        window_bytes: u64,
+        losses: &mut Losses,
+    ) -> Result<Lane, SpoolError> {
+        disk.create_folder(&folder).map_err(SpoolError::io("create", &folder))?;
+        let files = disk.list(&folder).map_err(SpoolError::io("list", &folder))?;
+        let mut segments: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
+        for (name, bytes) in files {
+            if let Some((epoch, first)) = parse_name(&name).filter(|(_, first)| *first > 0) {
+                segments.insert(first, (epoch, bytes));
+            }
+        }
+        let last_epoch = segments.last_key_value().map(|(_, (epoch, _))| *epoch);
+        let nothing = Tail { bytes: 0, next: 1, items: 0 };
+        let mut lane = Lane {
+            options,
+            index,
+            disk,
+            folder,
+            epoch: last_epoch.unwrap_or(epoch),
+            segments: segments.iter().map(|(first, (_, bytes))| (*first, *bytes)).collect(),
+            active: None,
+            written: nothing,
+            durable: nothing,
+            acknowledged: 0,
+            protected: 0,
+            reader: None,
+            acker: None,
+            told: BTreeSet::new(),
+        };
+        if let Some(&segment) = lane.segments.keys().next_back() {
+            lane.finish_renewal(&segments)?;
+            lane.recover_tail(segment, losses)?;
+            lane.protect_head(window_bytes);
+        } else {
+            lane.roll()?;
+        }
+        Ok(lane)
+    }
+
+    /// A change of epoch that was cut short is brought to its end.
+    fn finish_renewal(&mut self, segments: &BTreeMap<u64, (u64, u64)>) -> Result<(), SpoolError> {
+        let stale = segments.iter().filter(|(_, (epoch, _))| *epoch != self.epoch);
+        for (&first, &(epoch, _)) in stale {
+            let from = self.folder.join(name(epoch, first));
+            self.disk.rename(&from, &self.path_of(first)).map_err(SpoolError::io("rename", from))?;
+        }
+        Ok(())
+    }
+
+    /// Checks the last segment to the end of its last good frame and cuts what is behind.
+    fn recover_tail(&mut self, segment: u64, losses: &mut Losses) -> Result<(), SpoolError> {
+        let path = self.path_of(segment);
+        let file = self.disk.open(&path).map_err(SpoolError::io("open", &path))?;
+        let failed = |error| SpoolError::io("read", &path)(error);
+        let bytes = self.segments[&segment];
+        let mut walk = Walk::new(segment, file.clone()).map_err(failed)?;
+        let header_holds = walk.items.is_some();
+        let mut good = Tail { bytes: (SEGMENT_HEADER as u64).min(bytes), next: segment, items: walk.items.unwrap_or(0) };
+        // Damage counts once a good frame is behind it; before that it may be a tail that nobody was promised.
+        let mut doubtful = Vec::new();
+        while let Some(found) = walk.next(End { bytes, next: u64::MAX }).map_err(failed)? {
+            match found {
+                Found::Frame { frame, offset } => {
+                    if frame.hole || walk.payload(&frame, offset).map_err(failed)?.is_some() {
+                        for found in doubtful.drain(..) {
+                            match found {
+                                Found::Frame { frame, offset } => self.tell_frame(&walk, &frame, offset, losses),
+                                Found::Damage(damage) => self.tell_damage(&walk, damage, losses),
+                            }
+                        }
+                        good = Tail { bytes: offset + frame.size(), next: frame.sequence + 1, items: frame.after() };
+                    } else {
+                        doubtful.push(Found::Frame { frame, offset });
+                    }
+                }
+                Found::Damage(damage) => doubtful.push(Found::Damage(damage)),
+            }
+        }
+        (self.written, self.durable) = (good, good);
+        if !header_holds {
+            // Torn at its creation, or damaged: what can be read stays, and what comes goes to a new segment.
+            return self.leave_damaged(segment, &path, good);
+        }
+        if good.bytes < bytes {
+            file.truncate(good.bytes).map_err(SpoolError::io("cut", &path))?;
+        }
+        // Also when nothing was cut: the process before may have been killed between writing and syncing.
+        file.sync().map_err(SpoolError::io("sync", &path))?;
+        self.disk.sync_folder(&self.folder).map_err(SpoolError::io("sync", &self.folder))?;
+        self.active = Some(file);
+        self.measure_active();
+        Ok(())
+    }
+
+    fn leave_damaged(&mut self, segment: u64, path: &std::path::Path, good: Tail) -> Result<(), SpoolError> {
+        if good.next == segment {
+            // No record in it: it is made again under the same name, behind what the segment before holds.
+            self.segments.remove(&segment);
+            self.written.items = self.items_before(segment);
+            self.disk.remove(path).map_err(SpoolError::io("remove", path))?;
+        } else {
+            self.segments.insert(segment, good.bytes);
+        }
+        self.roll()
+    }
+
+    /// Items of the lane in front of a segment whose own header does not tell.
+    fn items_before(&self, segment: u64) -> u64 {
+        let Some((&before, &bytes)) = self.segments.range(..segment).next_back() else { return 0 };
+        let Ok(mut walk) = self.walk(before) else { return 0 };
+        while let Ok(Some(_)) = walk.next(End { bytes, next: segment }) {}
+        walk.items.unwrap_or(0)
+    }
+
+    /// What may be on its way to the other side stays: so many bytes from the head.
+    fn protect_head(&mut self, window_bytes: u64) {
+        let mut bytes = 0;
+        for (&segment, &size) in &self.segments {
+            bytes += size;
+            self.protected = self.end_of(segment).next - 1;
+            if bytes >= window_bytes {
+                break;
+            }
+        }
+    }
+}
