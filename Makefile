@@ -50,7 +50,8 @@ test-rust: setup ## unit, property, golden and integration tests
 	cargo test --locked --workspace --exclude insights-e2e
 
 test-java: build jar ## the minion on the real library
-	cd jvm-shim && $(MVN) verify -Dinsights.library=$(LIBRARY)
+	cargo build --locked --workspace --example midonet_insights_hooks
+	cd jvm-shim && $(MVN) verify -Dinsights.library=$(LIBRARY) -Dinsights.test.library=$(TEST_LIBRARY)
 
 test-e2e: build jar ## everything together, parts of it killed
 	cargo test --locked -p insights-e2e -- --nocapture
