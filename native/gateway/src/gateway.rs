@@ -140,10 +140,11 @@ async fn supervise(config: Arc<Config>, pipe: Pipe, end: PipeEnd, shared: Shared
     let (stop_status, status_stop) = Stop::channel();
 
     let tap = Tap { config: config.clone(), pipe: pipe.clone(), stop: taps_stop };
+    let view = View::default();
     let taps = [
-        part("nsdb", &shared, nsdb::run(tap.clone(), View::default())),
-        part("recorder", &shared, recorder::run(tap.clone())),
-        part("meters", &shared, meters::run(tap)),
+        part("nsdb", &shared, nsdb::run(tap.clone(), view.clone())),
+        part("recorder", &shared, recorder::run(tap.clone(), view.clone())),
+        part("meters", &shared, meters::run(tap, view)),
     ];
     let socket = config.status_socket.clone().map(|path| {
         let shared = shared.clone();

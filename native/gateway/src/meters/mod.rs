@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The MidoInsights authors
 
-use crate::tap::Tap;
+use crate::{nsdb::View, tap::Tap};
 
 /// Runs until [`Tap::stop`] says so.
-pub async fn run(tap: Tap) {
+pub async fn run(tap: Tap, _view: View) {
     tap.stop.stopped().await;
 }
