@@ -366,3 +366,90 @@ fn read(reader: &mut Reader<'_>, wraps: usize) -> Option<Action> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn icmp_error(size: usize) -> Action {
+        // Bytes that are tags of actions without payload, so that a wrong length does not show at once.
+        Action::SetIcmpError {
+            icmp_type: 3,
+            code: 1,
+            data: vec![2; size],
+        }
+    }
+
+    #[test]
+    fn the_example_of_the_codec() {
+        let bytes = hex::decode("020606020000000001060200000000020100000009").unwrap();
+        let mac = |last| Mac([2, 0, 0, 0, 0, last]);
+        let expected = vec![Action::SetEthernet { src: mac(1), dst: mac(2) }, Action::Output { port: 9 }];
+        assert_eq!(
+            decode(&bytes),
+            Decoded {
+                actions: expected.clone(),
+                cut: false
+            }
+        );
+        assert_eq!(encode(&expected), bytes);
+    }
+
+    #[test]
+    fn wrapped_lengths_of_icmp_data_are_found() {
+        for sizes in [vec![300], vec![256], vec![1500, 20, 700], vec![512; 9]] {
+            let mut actions: Vec<Action> = sizes.into_iter().map(icmp_error).collect();
+            actions.push(Action::Output { port: 5 });
+            assert_eq!(decode(&encode(&actions)), Decoded { actions, cut: false });
+        }
+    }
+
+    #[test]
+    fn a_list_that_may_have_been_cut_off_says_so() {
+        let actions = vec![Action::PopVlan; MAX_AGENT_ACTIONS];
+        assert_eq!(decode(&encode(&actions)), Decoded { actions, cut: true });
+        let actions = vec![Action::PopVlan; MAX_AGENT_ACTIONS + 1];
+        assert_eq!(decode(&encode(&actions)), Decoded { actions, cut: false });
+    }
+
+    #[test]
+    fn what_can_be_read_is_kept() {
+        assert_eq!(decode(&[]), Decoded::default());
+        assert_eq!(decode(&[0]), Decoded::default());
+        assert_eq!(
+            decode(&[2, 2, 99]),
+            Decoded {
+                actions: vec![Action::PopVlan],
+                cut: true
+            }
+        );
+        assert_eq!(
+            decode(&[1, 2, 2]),
+            Decoded {
+                actions: vec![Action::PopVlan],
+                cut: true
+            }
+        );
+        assert_eq!(
+            decode(&[2, 2]),
+            Decoded {
+                actions: vec![Action::PopVlan],
+                cut: true
+            }
+        );
+        assert_eq!(decode(&[1, 1, 0, 0]), Decoded { actions: vec![], cut: true });
+    }
+
+    /// Each length can be right here, and no reading ends with the bytes: the search gives up within its bound.
+    #[test]
+    fn the_search_is_bounded() {
+        let mut bytes = vec![100];
+        while bytes.len() < 200_000 {
+            bytes.extend_from_slice(&[9, 0, 0, 0]);
+        }
+        assert!(Search::new(&bytes[1..], 100).steps_left <= bytes.len() + MAX_EXTRA_STEPS);
+        let decoded = decode(&bytes);
+        assert!(decoded.cut);
+        assert_eq!(decoded.actions.len(), 100);
+    }
+}

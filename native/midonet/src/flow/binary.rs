@@ -574,3 +574,194 @@ fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     out.copy_from_slice(&bytes[at..at + N]);
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::action::Action;
+    use super::*;
+
+    fn id(number: usize) -> Uuid {
+        Uuid::from_u64_pair(0x1111_2222_3333_4444 ^ number as u64, 0x8555_6666_7777_8888 + number as u64)
+    }
+
+    fn sized(icmp_data: usize, vlan_ids: usize, out_ports: usize, rules: usize, devices: usize, outputs: usize) -> FlowRecord {
+        let results = &RuleResult::ALL;
+        FlowRecord {
+            ether_type: 0x0800,
+            sim_result: SimResult::FlowCreated,
+            dp_port: 3,
+            eth_src: Some(Mac([2, 0, 0, 0, 0, 1])),
+            eth_dst: Some(Mac([2, 0, 0, 0, 0, 2])),
+            src: Some("10.0.0.1".parse().unwrap()),
+            dst: Some("192.168.0.1".parse().unwrap()),
+            icmp_data: (0..icmp_data).map(|i| (i * 7) as u8).collect(),
+            vlan_ids: (0..vlan_ids).map(|i| i as u16).collect(),
+            out_ports: (0..out_ports).map(id).collect(),
+            rules: (0..rules)
+                .map(|i| RuleHit {
+                    id: id(i),
+                    result: results[i % 7],
+                    matched: i % 3 == 0,
+                    applied: i % 6 == 0,
+                })
+                .collect(),
+            devices: (0..devices)
+                .map(|i| Device {
+                    id: id(i),
+                    kind: DeviceKind::ALL[i % 8],
+                })
+                .collect(),
+            actions: (0..outputs).map(|port| Action::Output { port: port as u32 }).collect(),
+            ..FlowRecord::empty(id(0))
+        }
+    }
+
+    #[test]
+    fn wrapped_counts_are_recovered() {
+        use Untrusted as U;
+        let none = U::empty();
+        let cases = [
+            (sized(0, 0, 1, 255, 255, 1), none),
+            (sized(300, 1, 1, 5, 5, 1), U::ICMP_DATA_COUNT),
+            (sized(1500, 0, 0, 0, 0, 0), U::ICMP_DATA_COUNT),
+            (sized(0, 256, 1, 5, 5, 1), U::VLAN_COUNT),
+            (sized(0, 0, 700, 5, 5, 1), U::OUT_PORT_COUNT),
+            (sized(0, 0, 1, 256, 5, 1), U::RULE_COUNT),
+            (sized(0, 0, 1, 512, 5, 0), U::RULE_COUNT),
+            (sized(0, 0, 1, 1000, 5, 1), U::RULE_COUNT),
+            (sized(0, 0, 1, 5, 256, 1), U::DEVICE_COUNT),
+            (sized(0, 0, 1, 300, 300, 1), U::RULE_COUNT | U::DEVICE_COUNT),
+            (sized(0, 0, 1, 5, 5, 60), U::ACTIONS_LENGTH),
+            (
+                sized(300, 300, 300, 3000, 300, 100),
+                U::ICMP_DATA_COUNT | U::VLAN_COUNT | U::OUT_PORT_COUNT | U::RULE_COUNT | U::DEVICE_COUNT | U::ACTIONS_LENGTH,
+            ),
+        ];
+        for (record, flags) in cases {
+            let read = decode(&encode_binary(&record).unwrap()).unwrap();
+            assert_eq!(read.untrusted, flags | U::FRAGMENT);
+            assert_eq!(
+                FlowRecord {
+                    untrusted: U::empty(),
+                    ..read
+                },
+                record
+            );
+        }
+    }
+
+    #[test]
+    fn a_list_of_actions_ends_after_127() {
+        let record = sized(0, 0, 1, 1, 1, 200);
+        let read = decode(&encode_binary(&record).unwrap()).unwrap();
+        assert_eq!(read.actions, record.actions[..MAX_AGENT_ACTIONS]);
+        assert_eq!(read.untrusted, Untrusted::FRAGMENT | Untrusted::ACTIONS_LENGTH | Untrusted::ACTIONS_CUT);
+    }
+
+    #[test]
+    fn a_record_above_the_agents_buffer_is_not_written() {
+        let mut out = vec![1];
+        let error = BinaryEncoder::new().encode(&sized(0, 0, 0, 11_000, 0, 0), &mut out).unwrap_err();
+        assert!(matches!(error, FlowError::TooLong { size } if size > MAX_RECORD_BYTES));
+        assert_eq!(out, [1]);
+    }
+
+    #[test]
+    fn codes_of_later_releases_are_kept() {
+        let mut record = sized(0, 0, 1, 1, 1, 1);
+        record.sim_result = SimResult::Unknown(77);
+        record.rules[0].result = RuleResult::Unknown(99);
+        record.devices[0].kind = DeviceKind::Unknown(42);
+        let read = decode(&encode_binary(&record).unwrap()).unwrap();
+        assert_eq!(
+            FlowRecord {
+                untrusted: Untrusted::empty(),
+                ..read
+            },
+            record
+        );
+    }
+
+    #[test]
+    fn longer_blocks_of_a_later_version_are_passed_over() {
+        let record = sized(0, 1, 0, 0, 0, 1);
+        let mut bytes = encode_binary(&record).unwrap();
+        // Two bytes more in the root block, one more in each VLAN entry.
+        bytes[0] += 2;
+        bytes.splice(HEADER_BYTES + ROOT_BYTES..HEADER_BYTES + ROOT_BYTES, [9, 9]);
+        let vlan = HEADER_BYTES + ROOT_BYTES + 2 + GROUP_HEADER_BYTES;
+        bytes[vlan] = 3;
+        bytes.insert(vlan + GROUP_HEADER_BYTES + 2, 9);
+        assert_eq!(
+            FlowRecord {
+                untrusted: Untrusted::empty(),
+                ..decode(&bytes).unwrap()
+            },
+            record
+        );
+    }
+
+    #[test]
+    fn addresses_are_trusted_where_type_and_ether_type_agree() {
+        let flags = |ether_type, src: &str, dst: &str| {
+            let mut record = sized(0, 0, 0, 0, 0, 0);
+            (record.ether_type, record.src, record.dst) = (ether_type, src.parse().ok(), dst.parse().ok());
+            decode(&encode_binary(&record).unwrap()).unwrap().untrusted - Untrusted::FRAGMENT
+        };
+        assert_eq!(flags(0x0800, "10.0.0.1", "10.0.0.2"), Untrusted::empty());
+        assert_eq!(flags(0x0806, "10.0.0.1", "10.0.0.2"), Untrusted::empty());
+        assert_eq!(flags(0x86dd, "fe80::1", "fe80::2"), Untrusted::empty());
+        assert_eq!(flags(0x0800, "fe80::1", "fe80::2"), Untrusted::ADDRESSES);
+        assert_eq!(flags(0x86dd, "fe80::1", "10.0.0.2"), Untrusted::ADDRESSES);
+        assert_eq!(flags(0x88cc, "10.0.0.1", "10.0.0.2"), Untrusted::ADDRESSES);
+        assert_eq!(flags(0x88cc, "", ""), Untrusted::empty(), "5.4.2 and later say that there is none");
+        assert_eq!(flags(0x05ff, "10.0.0.1", "10.0.0.2"), Untrusted::ADDRESSES | Untrusted::ETHERNET);
+    }
+
+    #[test]
+    fn errors_say_what_and_where() {
+        let good = encode_binary(&sized(0, 0, 1, 2, 2, 1)).unwrap();
+        let changed = |at: usize, byte: u8| {
+            let mut bytes = good.clone();
+            bytes[at] = byte;
+            decode(&bytes).unwrap_err().to_string()
+        };
+        assert_eq!(changed(2, 9), "binary record: template id at byte 2 is 9, expected 1");
+        assert_eq!(changed(4, 9), "binary record: schema id at byte 4 is 9, expected 1");
+        assert_eq!(changed(0, 9), "binary record: root block length at byte 0 is 9, expected 119");
+        assert_eq!(
+            changed(good.len() - 7, 9),
+            format!(
+                "binary record: no reading of the group counts from byte 127 on ends at the record's end of {} bytes",
+                good.len()
+            )
+        );
+        assert_eq!(
+            decode(&good[..5]).unwrap_err().to_string(),
+            "binary record: message header at byte 0 needs 8 bytes, 5 are left"
+        );
+        assert_eq!(
+            decode(&good[..60]).unwrap_err().to_string(),
+            "binary record: root block at byte 8 needs 119 bytes, 52 are left"
+        );
+        assert_eq!(
+            decode(&good[..128]).unwrap_err().to_string(),
+            "binary record: flowMatchIcmpData at byte 127 needs 3 bytes, 1 are left"
+        );
+    }
+
+    /// Headers of all groups at every place: each reading goes far, none to the end.
+    #[test]
+    fn the_search_is_bounded() {
+        let mut bytes = encode_binary(&sized(0, 0, 0, 0, 0, 0)).unwrap();
+        bytes.truncate(HEADER_BYTES + ROOT_BYTES);
+        bytes.extend_from_slice(&[1, 0, 0]);
+        while bytes.len() < MAX_RECORD_BYTES - 3 {
+            bytes.extend_from_slice(&[2, 0, 0, 16, 0, 0, 19, 0, 0, 17, 0, 0]);
+        }
+        let mut search = Search::new(&bytes, HEADER_BYTES + ROOT_BYTES);
+        assert!(search.group(0, HEADER_BYTES + ROOT_BYTES + GROUP_HEADER_BYTES, 0).is_none());
+        assert!(search.headers_left < MAX_HEADERS_TRIED);
+        assert!(decode(&bytes).is_err());
+    }
+}

@@ -140,3 +140,63 @@ pub fn encode(record: &[u8], out: &mut Vec<u8>) {
     out.push(length as u8);
     out.extend_from_slice(record);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn framed(records: &[&[u8]]) -> Vec<u8> {
+        let mut out = Vec::new();
+        records.iter().for_each(|record| encode(record, &mut out));
+        out
+    }
+
+    #[test]
+    fn lengths_take_as_many_bytes_as_they_need() {
+        for (size, varint) in [(0, 1), (127, 1), (128, 2), (16_383, 2), (16_384, 3), (204_800, 3)] {
+            let record = vec![7; size];
+            let bytes = framed(&[&record]);
+            assert_eq!(bytes.len(), size + varint);
+            let mut decoder = FrameDecoder::default();
+            decoder.extend(&bytes[..bytes.len() - 1]);
+            assert_eq!(decoder.next_frame(), Ok(None));
+            assert_eq!(decoder.is_at_boundary(), bytes.len() == 1);
+            decoder.extend(&bytes[bytes.len() - 1..]);
+            assert_eq!(decoder.next_frame(), Ok(Some(Frame::Record(&record))));
+            assert!(decoder.is_at_boundary());
+        }
+    }
+
+    #[test]
+    fn a_too_long_frame_is_dropped_without_being_held() {
+        let long = vec![1; 1000];
+        let bytes = framed(&[b"ab", &long, b"cd"]);
+        for chunk in [1, 3, 500, 2000] {
+            let mut decoder = FrameDecoder::new(100);
+            let mut seen = Vec::new();
+            for piece in bytes.chunks(chunk) {
+                decoder.extend(piece);
+                while let Some(frame) = decoder.next_frame().unwrap() {
+                    seen.push(match frame {
+                        Frame::Record(record) => record.to_vec(),
+                        Frame::Skipped { size } => size.to_string().into_bytes(),
+                    });
+                }
+                assert!(decoder.buffered() <= 102);
+            }
+            assert_eq!(seen, [b"ab".to_vec(), b"1000".to_vec(), b"cd".to_vec()], "chunk {chunk}");
+            assert_eq!(decoder.consumed(), bytes.len() as u64);
+        }
+    }
+
+    #[test]
+    fn a_length_without_end_loses_the_framing() {
+        let mut decoder = FrameDecoder::default();
+        decoder.extend(&framed(&[b"ab"]));
+        decoder.extend(&[0x80, 0x80, 0x80]);
+        assert_eq!(decoder.next_frame(), Ok(Some(Frame::Record(b"ab"))));
+        assert_eq!(decoder.next_frame(), Ok(None));
+        decoder.extend(&[0x80]);
+        assert_eq!(decoder.next_frame(), Err(FrameError { at: 3 }));
+    }
+}

@@ -9,6 +9,8 @@ mod json;
 mod object;
 mod redact;
 mod schema;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

@@ -98,9 +98,11 @@ fn is_word(byte: u8) -> bool {
 
 /// Names and numbers; `-` belongs to a number at its start and after an exponent only.
 fn word_length(bytes: &[u8]) -> usize {
+    let unsigned = bytes.strip_prefix(b"-").unwrap_or(bytes);
+    let is_number = unsigned.first().is_some_and(u8::is_ascii_digit);
     let mut length = 1;
     while let Some(&byte) = bytes.get(length) {
-        let sign_of_exponent = matches!(byte, b'+' | b'-') && matches!(bytes[length - 1], b'e' | b'E') && bytes[0].is_ascii_digit();
+        let sign_of_exponent = matches!(byte, b'+' | b'-') && matches!(bytes[length - 1], b'e' | b'E') && is_number;
         if !(byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.') || sign_of_exponent) {
             break;
         }

@@ -13,26 +13,26 @@ use midonet::nsdb::{Node, Root};
 use serde_json::Value;
 use uuid::Uuid;
 
-pub struct Znode {
-    pub ephemeral: bool,
-    pub data: Vec<u8>,
+pub(crate) struct Znode {
+    pub(crate) ephemeral: bool,
+    pub(crate) data: Vec<u8>,
 }
 
-pub struct Tree {
-    pub nodes: BTreeMap<String, Znode>,
+pub(crate) struct Tree {
+    pub(crate) nodes: BTreeMap<String, Znode>,
 }
 
-pub fn text(name: &str) -> String {
+pub(crate) fn text(name: &str) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/golden").join(name);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-pub fn json(name: &str) -> Value {
+pub(crate) fn json(name: &str) -> Value {
     serde_json::from_str(&text(name)).unwrap()
 }
 
 impl Tree {
-    pub fn load() -> Tree {
+    pub(crate) fn load() -> Tree {
         let nodes = text("topology/zk-tree.jsonl")
             .lines()
             .map(|line| {
@@ -50,14 +50,14 @@ impl Tree {
         Tree { nodes }
     }
 
-    pub fn parsed(&self) -> impl Iterator<Item = (Node<'_>, &str, &Znode)> {
+    pub(crate) fn parsed(&self) -> impl Iterator<Item = (Node<'_>, &str, &Znode)> {
         self.nodes
             .iter()
             .map(|(path, node)| (Root::default().parse(path).unwrap(), path.as_str(), node))
     }
 
     /// All objects that are protobuf text.
-    pub fn objects(&self) -> BTreeMap<(String, Uuid), Object> {
+    pub(crate) fn objects(&self) -> BTreeMap<(String, Uuid), Object> {
         let objects = self.parsed().filter_map(|(node, path, znode)| match node {
             Node::Object { class: "C3POState", .. } => None,
             Node::Object { class, id } => {
@@ -70,7 +70,7 @@ impl Tree {
     }
 
     /// Names of the children of a node.
-    pub fn children<'a>(&'a self, parent: &'a str) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn children<'a>(&'a self, parent: &'a str) -> impl Iterator<Item = &'a str> {
         self.nodes
             .keys()
             .filter_map(move |path| path.strip_prefix(parent)?.strip_prefix('/'))
