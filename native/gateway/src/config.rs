@@ -144,7 +144,9 @@ impl Config {
             host,
         };
         let recorder = RecorderConfig {
-            host: own.optional("recorder.host", "empty, or a host name or an address that agents reach", |host| read::advertised(host)),
+            host: own.optional("recorder.host", "empty, or a host name or an address that agents reach", |host| {
+                read::advertised(host)
+            }),
             port: own.int("recorder.port", DEFAULT_RECORDER_PORT.into(), 0, 65_535) as u16,
             bind: own.text("recorder.bind", "0.0.0.0", "an address of this machine", |address| address.parse().ok()),
             max_connections: own.int("recorder.max_connections", 2_048, 1, 65_536) as usize,
@@ -155,7 +157,12 @@ impl Config {
             metering: own.bool("data.metering", true),
             flows: own.bool("data.flows", true),
         };
-        let metering_interval = own.duration("metering.interval", Duration::from_secs(10), Duration::from_secs(1), Duration::from_secs(3_600));
+        let metering_interval = own.duration(
+            "metering.interval",
+            Duration::from_secs(10),
+            Duration::from_secs(1),
+            Duration::from_secs(3_600),
+        );
         let spool = SpoolConfig {
             path: own.text("spool.path", DEFAULT_SPOOL_PATH, "an absolute path", read::path),
             max_bytes: own.size("spool.max_size", DEFAULT_SPOOL_BYTES, MIN_SPOOL_BYTES, MAX_SPOOL_BYTES),
@@ -178,7 +185,9 @@ impl Config {
         let hosts = zookeeper.text("hosts", "127.0.0.1:2181", "a list such as h1:2181,h2:2181", read::connect_string);
         let root_key = zookeeper.text("root_key", "/midonet", "an absolute ZooKeeper path", read::root_key);
         bad.extend(zookeeper.finish().0);
-        let host_id = root.required("host_id", "a UUID other than zero", |id| Uuid::parse_str(id).ok().filter(|id| !id.is_nil()));
+        let host_id = root.required("host_id", "a UUID other than zero", |id| {
+            Uuid::parse_str(id).ok().filter(|id| !id.is_nil())
+        });
         bad.extend(root.finish().0);
         let Some(host_id) = host_id.filter(|_| bad.is_empty()) else {
             return Err(ConfigError::Bad(bad));

@@ -87,7 +87,10 @@ impl Gateway {
             .enable_all()
             .build()
             .map_err(StartError::Runtime)?;
-        let (pipe, end) = Pipe::new(Settings { kinds: config.data, metering_interval: config.metering_interval });
+        let (pipe, end) = Pipe::new(Settings {
+            kinds: config.data,
+            metering_interval: config.metering_interval,
+        });
         let shared = Shared::new(config.clone(), pipe.clone());
         let (stop, stopping) = watch::channel(None);
         let (end_sender, ended) = std_mpsc::channel();
@@ -98,7 +101,10 @@ impl Gateway {
             // Nobody may be waiting.
             let _ = end_sender.send(());
         });
-        Ok(Gateway { shared, running: Mutex::new(Some(Running { runtime, stop, ended })) })
+        Ok(Gateway {
+            shared,
+            running: Mutex::new(Some(Running { runtime, stop, ended })),
+        })
     }
 
     /// Ends everything and returns when it has ended, or at the deadline whatever happens. Calling it again does nothing.
@@ -106,7 +112,9 @@ impl Gateway {
     /// In this order: discovery entry and agents' connections, what is in memory to the spool, what can be sent to the service. Not to be
     /// called on one of the gateway's own threads.
     pub fn stop(&self, deadline: Duration) {
-        let Some(Running { runtime, stop, ended }) = self.running.lock().take() else { return };
+        let Some(Running { runtime, stop, ended }) = self.running.lock().take() else {
+            return;
+        };
         let until = Instant::now() + deadline;
         let left = || until.saturating_duration_since(Instant::now());
         // The parts' shares leave the rest for the runtime's own end.
@@ -139,7 +147,11 @@ async fn supervise(config: Arc<Config>, pipe: Pipe, end: PipeEnd, shared: Shared
     let (stop_uplink, uplink_stop) = Stop::channel();
     let (stop_status, status_stop) = Stop::channel();
 
-    let tap = Tap { config: config.clone(), pipe: pipe.clone(), stop: taps_stop };
+    let tap = Tap {
+        config: config.clone(),
+        pipe: pipe.clone(),
+        stop: taps_stop,
+    };
     let view = View::default();
     let taps = [
         part("nsdb", &shared, nsdb::run(tap.clone(), view.clone())),
@@ -150,7 +162,13 @@ async fn supervise(config: Arc<Config>, pipe: Pipe, end: PipeEnd, shared: Shared
         let shared = shared.clone();
         part("status", &shared.clone(), async move { status::serve(&path, shared, status_stop).await })
     });
-    let store = Store { config, pipe, shared: shared.clone(), spool_stop, uplink_stop };
+    let store = Store {
+        config,
+        pipe,
+        shared: shared.clone(),
+        spool_stop,
+        uplink_stop,
+    };
     let (spooler, uplink) = store.start(end);
 
     // An error means that the gateway was dropped.
@@ -181,14 +199,22 @@ struct Store {
 impl Store {
     /// Starts spooler and uplink, which begin once the spool is open. Until then the pipe's queues fill, and then drop or wait.
     fn start(self, end: PipeEnd) -> (JoinHandle<()>, JoinHandle<()>) {
-        let Store { config, pipe, shared, spool_stop, uplink_stop } = self;
+        let Store {
+            config,
+            pipe,
+            shared,
+            spool_stop,
+            uplink_stop,
+        } = self;
         let (opened, open) = watch::channel(None::<Arc<Spool>>);
         let (stored, stored_seen) = watch::channel(spooler::Stored::default());
         let (settings, resend) = (end.settings.clone(), end.resend.clone());
         let spooler = {
             let (config, pipe, shared_in) = (config.clone(), pipe.clone(), shared.clone());
             part("spooler", &shared, async move {
-                let Some(spool) = open_spool(&config, &pipe, &spool_stop).await else { return };
+                let Some(spool) = open_spool(&config, &pipe, &spool_stop).await else {
+                    return;
+                };
                 let spool = Arc::new(spool);
                 stored.send_replace(std::array::from_fn(|lane| spool.lane(lane).next));
                 shared_in.set_spool(spool.clone());
@@ -204,7 +230,17 @@ impl Store {
                 () = uplink_stop.stopped() => None,
             };
             if let Some(spool) = spool {
-                let uplink = Uplink { config, pipe, spool, stored: stored_seen, settings, resend, shared: shared_in, drain: DRAIN, stop: uplink_stop };
+                let uplink = Uplink {
+                    config,
+                    pipe,
+                    spool,
+                    stored: stored_seen,
+                    settings,
+                    resend,
+                    shared: shared_in,
+                    drain: DRAIN,
+                    stop: uplink_stop,
+                };
                 uplink.run().await;
             }
         });
@@ -230,7 +266,10 @@ async fn open_spool(config: &Config, pipe: &Pipe, stop: &Stop) -> Option<Spool> 
             Err(error) => format!("opening it ended with {error}"),
         };
         if told.as_ref() != Some(&error) {
-            log::error!("The spool {} can't be opened: {error}; nothing is collected until it can", config.spool.path.display());
+            log::error!(
+                "The spool {} can't be opened: {error}; nothing is collected until it can",
+                config.spool.path.display()
+            );
             told = Some(error);
         }
         tokio::select! {
@@ -265,7 +304,10 @@ fn part(name: &'static str, shared: &Shared, work: impl Future<Output = ()> + Se
 
 async fn guard(name: &'static str, shared: &Shared, work: impl Future<Output = ()>) {
     if let Err(panic) = AssertUnwindSafe(work).catch_unwind().await {
-        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
+        let text = panic
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned());
         let text = text.unwrap_or_else(|| "a panic without a message".into());
         log::error!("The {name} of the gateway failed and stays down until the next start: {text}");
         shared.failed(format!("{name}: {text}"));

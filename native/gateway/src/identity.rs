@@ -172,13 +172,20 @@ impl FromStr for Fingerprint {
 impl fmt::Debug for Identity {
     /// Without the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity").field("fingerprint", &self.fingerprint).field("not_after", &self.not_after).finish_non_exhaustive()
+        f.debug_struct("Identity")
+            .field("fingerprint", &self.fingerprint)
+            .field("not_after", &self.not_after)
+            .finish_non_exhaustive()
     }
 }
 
 impl Clone for Identity {
     fn clone(&self) -> Self {
-        Identity { certificate: self.certificate.clone(), key: self.key.clone_key(), ..*self }
+        Identity {
+            certificate: self.certificate.clone(),
+            key: self.key.clone_key(),
+            ..*self
+        }
     }
 }
 
@@ -200,7 +207,10 @@ fn read(path: &Path, folder: &Path) -> Result<Identity, IdentityError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(IdentityError::Missing(folder.to_owned())),
         metadata => metadata.map_err(io("read", path))?,
     };
-    let corrupt = |what: &str| IdentityError::Corrupt { path: path.to_owned(), what: what.to_owned() };
+    let corrupt = |what: &str| IdentityError::Corrupt {
+        path: path.to_owned(),
+        what: what.to_owned(),
+    };
     if metadata.len() > MAX_FILE {
         return Err(corrupt("it is too long"));
     }
@@ -215,7 +225,13 @@ fn read(path: &Path, folder: &Path) -> Result<Identity, IdentityError> {
     }
     let fingerprint = Fingerprint::of_public_key_info(&info);
     let (not_before, not_after) = (parsed.validity().not_before.to_datetime(), parsed.validity().not_after.to_datetime());
-    Ok(Identity { fingerprint, not_before, not_after, certificate, key: key.into() })
+    Ok(Identity {
+        fingerprint,
+        not_before,
+        not_after,
+        certificate,
+        key: key.into(),
+    })
 }
 
 fn until(folder: &Path) -> Result<Option<OffsetDateTime>, IdentityError> {
@@ -224,12 +240,23 @@ fn until(folder: &Path) -> Result<Option<OffsetDateTime>, IdentityError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         text => text.map_err(io("read", &path))?,
     };
-    let until = text.trim().parse().ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
-    until.map(Some).ok_or_else(|| IdentityError::Corrupt { path, what: "it is no time".into() })
+    let until = text
+        .trim()
+        .parse()
+        .ok()
+        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    until.map(Some).ok_or_else(|| IdentityError::Corrupt {
+        path,
+        what: "it is no time".into(),
+    })
 }
 
 fn make_folder(folder: &Path) -> Result<(), IdentityError> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io("create", folder))?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(io("create", folder))?;
     fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(io("set the mode of", folder))
 }
 
@@ -283,7 +310,11 @@ mod tests {
         let (made, _) = init(root.path(), now()).unwrap();
         let (_, certificate) = x509_parser::parse_x509_certificate(&made.current.certificate).unwrap();
         assert_eq!(made.current.fingerprint.0[..], Sha256::digest(certificate.public_key().raw)[..]);
-        assert!(certificate.validity().is_valid_at(x509_parser::time::ASN1Time::from_timestamp(now().unix_timestamp()).unwrap()));
+        assert!(
+            certificate
+                .validity()
+                .is_valid_at(x509_parser::time::ASN1Time::from_timestamp(now().unix_timestamp()).unwrap())
+        );
         certificate.verify_signature_is_own();
     }
 
@@ -305,7 +336,14 @@ mod tests {
         for form in [text.clone(), text.to_uppercase(), text.replace(':', ""), format!(" {text}\n")] {
             assert_eq!(form.parse::<Fingerprint>().unwrap(), fingerprint);
         }
-        for bad in ["", "0f", &text[1..], &text.replace(':', "-"), &format!("{text}:00"), &text.replacen("0f", "0g", 1)] {
+        for bad in [
+            "",
+            "0f",
+            &text[1..],
+            &text.replace(':', "-"),
+            &format!("{text}:00"),
+            &text.replacen("0f", "0g", 1),
+        ] {
             assert!(bad.parse::<Fingerprint>().is_err(), "{bad}");
         }
     }
@@ -336,7 +374,10 @@ mod tests {
         init(root.path(), now()).unwrap();
         let other = tempfile::tempdir().unwrap();
         init(other.path(), now()).unwrap();
-        let (mine, foreign) = (fs::read_to_string(root.path().join(CURRENT)).unwrap(), fs::read_to_string(other.path().join(CURRENT)).unwrap());
+        let (mine, foreign) = (
+            fs::read_to_string(root.path().join(CURRENT)).unwrap(),
+            fs::read_to_string(other.path().join(CURRENT)).unwrap(),
+        );
         let certificate = foreign.split_once("-----BEGIN CERT").unwrap().1;
         let mixed = format!("{}-----BEGIN CERT{certificate}", mine.split_once("-----BEGIN CERT").unwrap().0);
         for content in ["", "nonsense", &mine[..mine.len() / 2], &mixed] {

@@ -91,7 +91,17 @@ impl Pipe {
         let (flows, flows_end) = mpsc::channel(FLOW_QUEUE);
         let (settings_end, settings) = watch::channel(settings);
         let (resend_end, resend) = watch::channel(0);
-        let inner = Inner { topology, events, meters, flows, settings, resend, counters: Counters::default(), gauges: Gauges::default(), losses: Mutex::default() };
+        let inner = Inner {
+            topology,
+            events,
+            meters,
+            flows,
+            settings,
+            resend,
+            counters: Counters::default(),
+            gauges: Gauges::default(),
+            losses: Mutex::default(),
+        };
         let end = PipeEnd {
             topology: topology_end,
             events: events_end,
@@ -117,7 +127,11 @@ impl Pipe {
     pub fn flow(&self, flow: FlowFact) -> bool {
         self.count(Kind::Flows, Count::Received, 1);
         let at_us = flow.received_us;
-        let outcome = if self.kinds().flows { self.0.flows.try_send(flow).map_err(|_| true) } else { Err(false) };
+        let outcome = if self.kinds().flows {
+            self.0.flows.try_send(flow).map_err(|_| true)
+        } else {
+            Err(false)
+        };
         if let Err(full) = outcome {
             self.count(Kind::Flows, Count::Dropped, 1);
             if full {
@@ -174,7 +188,13 @@ impl Pipe {
     /// Notes records that were given up, for the next report. A time of 0 is that of the report.
     pub(crate) fn lost(&self, kind: Kind, cause: LossCause, records: u64, first_us: i64, last_us: i64) {
         let mut losses = self.0.losses.lock();
-        let lost = losses.entry((kind, cause)).or_insert(Lost { kind, records: 0, first_us, last_us, cause });
+        let lost = losses.entry((kind, cause)).or_insert(Lost {
+            kind,
+            records: 0,
+            first_us,
+            last_us,
+            cause,
+        });
         lost.records += records;
         lost.first_us = lost.first_us.min(first_us);
         lost.last_us = lost.last_us.max(last_us);
@@ -182,7 +202,10 @@ impl Pipe {
 
     /// What was given up since the last call.
     pub(crate) fn take_lost(&self) -> Vec<Lost> {
-        std::mem::take(&mut *self.0.losses.lock()).into_values().filter(|lost| lost.records > 0).collect()
+        std::mem::take(&mut *self.0.losses.lock())
+            .into_values()
+            .filter(|lost| lost.records > 0)
+            .collect()
     }
 
     fn kinds(&self) -> Kinds {

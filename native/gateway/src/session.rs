@@ -69,17 +69,31 @@ pub struct Session {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Phase {
     /// Waits for the next try.
-    Waiting { until: Duration },
+    Waiting {
+        until: Duration,
+    },
     Connecting,
     /// Connected; the greeting was sent.
-    Greeting { until: Duration },
-    Ready { since: Duration, report_at: Duration },
+    Greeting {
+        until: Duration,
+    },
+    Ready {
+        since: Duration,
+        report_at: Duration,
+    },
     /// Either side ends: nothing new is sent, what is on the way may still be acknowledged.
-    Draining { until: Duration, pause: Duration },
+    Draining {
+        until: Duration,
+        pause: Duration,
+    },
     /// The gateway stops: everything that can still be sent is.
-    Leaving { until: Duration },
+    Leaving {
+        until: Duration,
+    },
     /// Closed from here; the shell has yet to say so.
-    Closing { pause: Duration },
+    Closing {
+        pause: Duration,
+    },
     Stopped,
 }
 
@@ -87,7 +101,9 @@ enum Phase {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Connect with this key: 0 is the newest.
-    Connect { key: usize },
+    Connect {
+        key: usize,
+    },
     Send(ToService),
     /// Send a report: [`Session::report`].
     Report,
@@ -99,7 +115,10 @@ pub enum Action {
     RenewEpoch(Kind),
     Settings(Settings),
     Run(Command),
-    Close { code: u32, reason: &'static str },
+    Close {
+        code: u32,
+        reason: &'static str,
+    },
     /// A change of state, for the log.
     Note(Note),
     /// The session ended.
@@ -109,21 +128,32 @@ pub enum Action {
 /// A change of state that people should see, told once.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Note {
-    Connected { site: String, clock_us: i64 },
+    Connected {
+        site: String,
+        clock_us: i64,
+    },
     /// Not connected: why, and what to do.
     Trouble(Trouble),
     /// The service asked for a pause.
-    Draining { pause: Duration },
+    Draining {
+        pause: Duration,
+    },
 }
 
 /// Why there is no connection.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Trouble {
-    Refused { refusal: Refusal, key: usize },
+    Refused {
+        refusal: Refusal,
+        key: usize,
+    },
     /// The other side speaks another protocol or broke this one.
     Protocol(String),
     /// What the shell met.
-    Failed { reason: String, remedy: String },
+    Failed {
+        reason: String,
+        remedy: String,
+    },
 }
 
 impl Session {
@@ -182,7 +212,10 @@ impl Session {
                 }
                 self.lanes.iter_mut().for_each(|lane| lane.resume(now));
                 if now >= report_at {
-                    self.phase = Phase::Ready { since, report_at: now + REPORT_INTERVAL };
+                    self.phase = Phase::Ready {
+                        since,
+                        report_at: now + REPORT_INTERVAL,
+                    };
                     self.out.push_back(Action::Report);
                 }
             }
@@ -205,7 +238,11 @@ impl Session {
             lane.begin(state);
         }
         self.phase = Phase::Greeting { until: now + GREETING_TIME };
-        self.out.push_back(Action::Send(ToService::Hello(Hello { protocol: PROTOCOL_VERSION, allowed: self.allowed, ..hello })));
+        self.out.push_back(Action::Send(ToService::Hello(Hello {
+            protocol: PROTOCOL_VERSION,
+            allowed: self.allowed,
+            ..hello
+        })));
     }
 
     /// A try failed, or the connection is gone.
@@ -257,7 +294,10 @@ impl Session {
                 // Every gateway of the service hears it at once: they come back spread over as long again.
                 let pause = pause + pause.mul_f64(self.rng.random());
                 self.out.push_back(Action::Note(Note::Draining { pause }));
-                self.phase = Phase::Draining { until: now + DRAIN_TIME, pause };
+                self.phase = Phase::Draining {
+                    until: now + DRAIN_TIME,
+                    pause,
+                };
                 self.tries = 0;
                 self.end_if_drained();
             }
@@ -286,7 +326,10 @@ impl Session {
             return None;
         }
         let kinds = self.allowed.and(self.asked);
-        Kind::ALL.into_iter().filter(|kind| leaves(kinds, *kind)).find_map(|kind| Some((kind, self.lanes[kind as usize - 1].load()?)))
+        Kind::ALL
+            .into_iter()
+            .filter(|kind| leaves(kinds, *kind))
+            .find_map(|kind| Some((kind, self.lanes[kind as usize - 1].load()?)))
     }
 
     /// What was read: number and bytes of the record, or that there is none. `true`: write it, then call [`Session::written`].
@@ -336,7 +379,10 @@ impl Session {
             }
             Phase::Leaving { .. } | Phase::Stopped => {}
             Phase::Greeting { .. } | Phase::Draining { .. } => {
-                self.out.push_back(Action::Close { code: close::NORMAL, reason: "stopping" });
+                self.out.push_back(Action::Close {
+                    code: close::NORMAL,
+                    reason: "stopping",
+                });
                 self.stopped();
             }
             _ => self.stopped(),
@@ -352,7 +398,12 @@ impl Session {
             let versions = format!("the service speaks protocol {}, this gateway {PROTOCOL_VERSION}", welcome.protocol);
             return self.broken(&versions);
         }
-        let stale: Vec<Kind> = welcome.cursors.iter().filter(|cursor| self.lanes[cursor.kind as usize - 1].is_behind(cursor)).map(|cursor| cursor.kind).collect();
+        let stale: Vec<Kind> = welcome
+            .cursors
+            .iter()
+            .filter(|cursor| self.lanes[cursor.kind as usize - 1].is_behind(cursor))
+            .map(|cursor| cursor.kind)
+            .collect();
         if !stale.is_empty() {
             self.out.extend(stale.into_iter().map(Action::RenewEpoch));
             return self.close(close::NORMAL, "new epoch", Duration::ZERO);
@@ -361,7 +412,10 @@ impl Session {
         self.refused_keys = 0;
         self.told.clear();
         self.site.clone_from(&welcome.site);
-        self.out.push_back(Action::Note(Note::Connected { site: welcome.site, clock_us: welcome.clock_us }));
+        self.out.push_back(Action::Note(Note::Connected {
+            site: welcome.site,
+            clock_us: welcome.clock_us,
+        }));
         self.settings(welcome.settings);
         for cursor in welcome.cursors {
             self.ack(now, cursor);
@@ -374,6 +428,8 @@ impl Session {
             return;
         }
         if lane.ack(now, cursor.sequence) {
+            // It takes records: the next pause is the first one again.
+            self.tries = 0;
             self.out.push_back(Action::Forget(cursor));
         }
         self.end_if_drained();
@@ -405,8 +461,13 @@ impl Session {
     }
 
     fn leave(&mut self) {
-        self.out.push_back(Action::Send(ToService::Bye { reason: "the gateway stops".into() }));
-        self.out.push_back(Action::Close { code: close::NORMAL, reason: "stopping" });
+        self.out.push_back(Action::Send(ToService::Bye {
+            reason: "the gateway stops".into(),
+        }));
+        self.out.push_back(Action::Close {
+            code: close::NORMAL,
+            reason: "stopping",
+        });
         self.stopped();
     }
 
@@ -478,7 +539,12 @@ pub fn leaves(kinds: Kinds, kind: Kind) -> bool {
 /// The states of the streams in the order of the kinds.
 fn in_order(streams: &[StreamState]) -> impl Iterator<Item = StreamState> + '_ {
     Kind::ALL.into_iter().map(|kind| {
-        let none = StreamState { kind, epoch: 0, first: 1, next: 1 };
+        let none = StreamState {
+            kind,
+            epoch: 0,
+            first: 1,
+            next: 1,
+        };
         streams.iter().copied().find(|state| state.kind == kind).unwrap_or(none)
     })
 }

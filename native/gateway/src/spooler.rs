@@ -59,7 +59,12 @@ pub fn kind(lane: usize) -> Kind {
 pub fn options(config: &SpoolConfig) -> Options {
     let max = config.max_bytes;
     let segment_bytes = (max / 64).clamp(1 << 20, 8 << 20);
-    let lane = |kind: Kind, rank, max_bytes, when_full| LaneOptions { name: kind.name(), rank, max_bytes, when_full };
+    let lane = |kind: Kind, rank, max_bytes, when_full| LaneOptions {
+        name: kind.name(),
+        rank,
+        max_bytes,
+        when_full,
+    };
     Options {
         path: config.path.clone(),
         max_bytes: max,
@@ -76,7 +81,13 @@ pub fn options(config: &SpoolConfig) -> Options {
 
 /// Runs until `stop`, and then until what is in the pipe is on disk.
 pub async fn run(end: PipeEnd, pipe: Pipe, spool: Arc<Spool>, stored: watch::Sender<Stored>, stop: Stop) {
-    let PipeEnd { topology, events, meters, flows, .. } = end;
+    let PipeEnd {
+        topology,
+        events,
+        meters,
+        flows,
+        ..
+    } = end;
     let (topology_out, topology_in) = mpsc::channel(BATCH_QUEUE);
     let (events_out, events_in) = mpsc::channel(BATCH_QUEUE);
     let (meters_out, meters_in) = mpsc::channel(BATCH_QUEUE);
@@ -86,7 +97,14 @@ pub async fn run(end: PipeEnd, pipe: Pipe, spool: Arc<Spool>, stored: watch::Sen
     gatherers.spawn(gather(events, events_out, gather::EVENTS, stop.clone()));
     gatherers.spawn(gather(meters, meters_out, gather::METERS, stop.clone()));
     gatherers.spawn(gather(flows, flows_out, gather::FLOWS, stop.clone()));
-    let writer = Writer { pipe, spool, stored, stop, waiting: Vec::new(), trouble: None };
+    let writer = Writer {
+        pipe,
+        spool,
+        stored,
+        stop,
+        waiting: Vec::new(),
+        trouble: None,
+    };
     writer.run([topology_in, events_in, meters_in, flows_in]).await;
     while let Some(outcome) = gatherers.join_next().await {
         if let Err(error) = outcome {
@@ -139,7 +157,9 @@ impl Writer {
                 open[0] = false;
             }
             for queue in [&mut events, &mut meters, &mut flows] {
-                while group.len() < GROUP && let Ok(payload) = queue.try_recv() {
+                while group.len() < GROUP
+                    && let Ok(payload) = queue.try_recv()
+                {
                     group.push(payload);
                 }
             }
@@ -198,7 +218,8 @@ impl Writer {
             self.waiting.push(batch);
         } else {
             self.pipe.count(batch.kind, Count::Dropped, batch.records.into());
-            self.pipe.lost(batch.kind, LossCause::QueueFull, batch.records.into(), batch.first_us, batch.last_us);
+            self.pipe
+                .lost(batch.kind, LossCause::QueueFull, batch.records.into(), batch.first_us, batch.last_us);
         }
     }
 
@@ -240,7 +261,13 @@ impl Writer {
 
 impl Encoded {
     fn entry(&self) -> Entry<'_> {
-        Entry { lane: lane(self.kind), payload: &self.bytes, records: self.records, first_us: self.first_us, last_us: self.last_us }
+        Entry {
+            lane: lane(self.kind),
+            payload: &self.bytes,
+            records: self.records,
+            first_us: self.first_us,
+            last_us: self.last_us,
+        }
     }
 }
 
@@ -255,7 +282,13 @@ fn encode(payload: Payload, out: &mut Vec<Encoded>, invalid: &mut Vec<(Kind, u64
     let kind = payload.kind();
     match batch::encode(&payload) {
         Ok(bytes) => match batch::header(&bytes) {
-            Ok(header) => out.push(Encoded { kind, bytes, records: header.records, first_us: header.first_us, last_us: header.last_us }),
+            Ok(header) => out.push(Encoded {
+                kind,
+                bytes,
+                records: header.records,
+                first_us: header.first_us,
+                last_us: header.last_us,
+            }),
             Err(error) => invalid.push((kind, payload.len() as u64, error)),
         },
         Err(WireError::TooLarge { .. }) if payload.len() > 1 => {
@@ -300,6 +333,10 @@ fn loss_event(lost: Lost, at_us: i64) -> Event {
         kind: "records.lost".into(),
         text: format!("{records} records of kind {kind} were lost: {why}"),
         fields: vec![("kind".into(), kind.name().into()), ("records".into(), records.to_string())],
-        lost: Some(Lost { first_us: at(lost.first_us), last_us: at(lost.last_us), ..lost }),
+        lost: Some(Lost {
+            first_us: at(lost.first_us),
+            last_us: at(lost.last_us),
+            ..lost
+        }),
     }
 }

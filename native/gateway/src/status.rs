@@ -127,8 +127,20 @@ pub struct Counters {
 impl Shared {
     pub fn new(config: Arc<Config>, pipe: Pipe) -> Shared {
         let service = format!("{}:{}", config.gateway.host, config.gateway.port);
-        let link = Link { state: "starting".into(), since_us: now_us(), service, ..Link::default() };
-        let inner = Inner { config, pipe, started_us: now_us(), spool: Mutex::default(), link: Mutex::new(link), failed: Mutex::default() };
+        let link = Link {
+            state: "starting".into(),
+            since_us: now_us(),
+            service,
+            ..Link::default()
+        };
+        let inner = Inner {
+            config,
+            pipe,
+            started_us: now_us(),
+            spool: Mutex::default(),
+            link: Mutex::new(link),
+            failed: Mutex::default(),
+        };
         Shared(Arc::new(inner))
     }
 
@@ -136,7 +148,8 @@ impl Shared {
         self.0.started_us
     }
 
-    pub(crate) fn set_spool(&self, spool: Arc<Spool>) {
+    /// The spool is open.
+    pub fn set_spool(&self, spool: Arc<Spool>) {
         *self.0.spool.lock() = Some(spool);
     }
 
@@ -160,7 +173,10 @@ impl Shared {
         let at_us = now_us();
         let failures = inner.failed.lock().clone();
         let spool = inner.spool.lock().clone();
-        let lanes: Vec<_> = spool.iter().flat_map(|spool| Kind::ALL.map(|kind| (kind, spool.lane(spooler::lane(kind))))).collect();
+        let lanes: Vec<_> = spool
+            .iter()
+            .flat_map(|spool| Kind::ALL.map(|kind| (kind, spool.lane(spooler::lane(kind)))))
+            .collect();
         let oldest_us = lanes.iter().filter_map(|(_, lane)| lane.oldest_us).min();
         let kinds = inner.pipe.settings().borrow().kinds;
         let gauges = inner.pipe.gauges();
@@ -181,7 +197,12 @@ impl Shared {
             state: if failures.is_empty() { "running" } else { "failed" }.into(),
             failures,
             link: inner.link.lock().clone(),
-            kinds: KindSwitches { topology: kinds.topology, state: kinds.state, metering: kinds.metering, flows: kinds.flows },
+            kinds: KindSwitches {
+                topology: kinds.topology,
+                state: kinds.state,
+                metering: kinds.metering,
+                flows: kinds.flows,
+            },
             lag_ms: oldest_us.map_or(0, |oldest| at_us.saturating_sub(oldest).max(0) as u64 / 1_000),
             spool: SpoolStatus {
                 open: spool.is_some(),
@@ -258,7 +279,9 @@ pub async fn ask(path: &Path) -> std::io::Result<Status> {
         stream.take(MAX_STATUS).read_to_end(&mut text).await?;
         serde_json::from_slice(&text).map_err(std::io::Error::other)
     };
-    timeout(CALL_TIME * 2, exchange).await.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))?
+    timeout(CALL_TIME * 2, exchange)
+        .await
+        .map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))?
 }
 
 /// Listens under another name first, so that the socket that others see takes calls and is the owner's alone.
@@ -276,11 +299,19 @@ fn bind(path: &Path) -> std::io::Result<UnixListener> {
 }
 
 fn lane_status((kind, lane): (Kind, insights_spool::LaneState)) -> LaneStatus {
-    LaneStatus { kind: kind.name().into(), epoch: format!("{:016x}", lane.epoch), first: lane.first, next: lane.next, bytes: lane.bytes }
+    LaneStatus {
+        kind: kind.name().into(),
+        epoch: format!("{:016x}", lane.epoch),
+        first: lane.first,
+        next: lane.next,
+        bytes: lane.bytes,
+    }
 }
 
 /// Resident memory of this process; 0 where `/proc` does not tell.
 fn resident_bytes() -> u64 {
-    let pages = std::fs::read_to_string("/proc/self/statm").ok().and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
+    let pages = std::fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
     pages.unwrap_or(0) * 4_096
 }

@@ -33,8 +33,14 @@ pub enum TlsError {
 /// The ciphers that data may be protected with. QUIC's first packets are under a key that everybody knows, with AES-128 as its standard
 /// wants; no data is in them.
 pub fn provider() -> CryptoProvider {
-    let cipher_suites = vec![ring::cipher_suite::TLS13_AES_256_GCM_SHA384, ring::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256];
-    CryptoProvider { cipher_suites, ..ring::default_provider() }
+    let cipher_suites = vec![
+        ring::cipher_suite::TLS13_AES_256_GCM_SHA384,
+        ring::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+    ];
+    CryptoProvider {
+        cipher_suites,
+        ..ring::default_provider()
+    }
 }
 
 /// How the gateway connects: it trusts the given roots, or the system's, and shows its identity.
@@ -57,13 +63,20 @@ pub fn client(ca_file: Option<&Path>, identity: &Identity) -> Result<QuicClientC
 }
 
 fn roots_of(path: &Path) -> Result<RootCertStore, TlsError> {
-    let failed = |source| TlsError::Roots { path: path.to_owned(), source };
+    let failed = |source| TlsError::Roots {
+        path: path.to_owned(),
+        source,
+    };
     let pem = fs::read(path).map_err(|error| failed(rustls_pki_types::pem::Error::Io(error)))?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         roots.add_parsable_certificates([certificate.map_err(failed)?]);
     }
-    if roots.is_empty() { Err(TlsError::NoRoots(path.to_owned())) } else { Ok(roots) }
+    if roots.is_empty() {
+        Err(TlsError::NoRoots(path.to_owned()))
+    } else {
+        Ok(roots)
+    }
 }
 
 fn system_roots() -> Result<RootCertStore, TlsError> {

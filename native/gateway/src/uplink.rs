@@ -68,7 +68,11 @@ enum Event {
     /// What came can't be read.
     Broken(String),
     Lost(Option<Trouble>),
-    Loaded { kind: Kind, from: u64, record: Option<Record> },
+    Loaded {
+        kind: Kind,
+        from: u64,
+        record: Option<Record>,
+    },
     Written(Kind),
 }
 
@@ -97,8 +101,18 @@ impl Uplink {
         let mut stored = self.stored.clone();
         let stop = self.stop.clone();
         let start = Instant::now();
-        let mut state =
-            Loop { uplink: self, session, start, events, connection: 0, live: None, trying: None, key_until: None, log_level, stopped: false };
+        let mut state = Loop {
+            uplink: self,
+            session,
+            start,
+            events,
+            connection: 0,
+            live: None,
+            trying: None,
+            key_until: None,
+            log_level,
+            stopped: false,
+        };
         let mut key_check = tokio::time::interval(KEY_CHECK);
         let mut stopping = false;
         state.tell_stored(*stored.borrow_and_update());
@@ -222,7 +236,12 @@ impl Loop {
                     link.address = Some(address.to_string());
                     link.fingerprint = Some(fingerprint.to_string());
                 });
-                self.live = Some(Connection::new(connected.connection, connected.endpoint, connected.control, self.sender()));
+                self.live = Some(Connection::new(
+                    connected.connection,
+                    connected.endpoint,
+                    connected.control,
+                    self.sender(),
+                ));
                 let hello = self.hello();
                 self.session.connected(self.now(), hello);
             }
@@ -287,7 +306,12 @@ impl Loop {
     fn hello(&self) -> Hello {
         let streams = Kind::ALL.map(|kind| {
             let lane = self.uplink.spool.lane(spooler::lane(kind));
-            StreamState { kind, epoch: lane.epoch, first: lane.first, next: lane.next }
+            StreamState {
+                kind,
+                epoch: lane.epoch,
+                first: lane.first,
+                next: lane.next,
+            }
         });
         Hello {
             protocol: insights_protocol::PROTOCOL_VERSION,
@@ -307,17 +331,25 @@ impl Loop {
             0 => config.metering_interval,
             seconds => Duration::from_secs(seconds.into()).clamp(Duration::from_secs(1), Duration::from_secs(3_600)),
         };
-        let new = pipe::Settings { kinds: config.data.and(settings.kinds), metering_interval };
+        let new = pipe::Settings {
+            kinds: config.data.and(settings.kinds),
+            metering_interval,
+        };
         let changed = self.uplink.settings.send_if_modified(|known| {
             let changed = *known != new;
             *known = new;
             changed
         });
         if changed {
-            let on: Vec<_> = [("topology", new.kinds.topology), ("state", new.kinds.state), ("metering", new.kinds.metering), ("flows", new.kinds.flows)]
-                .into_iter()
-                .filter_map(|(name, on)| on.then_some(name))
-                .collect();
+            let on: Vec<_> = [
+                ("topology", new.kinds.topology),
+                ("state", new.kinds.state),
+                ("metering", new.kinds.metering),
+                ("flows", new.kinds.flows),
+            ]
+            .into_iter()
+            .filter_map(|(name, on)| on.then_some(name))
+            .collect();
             let on = if on.is_empty() { "nothing".to_owned() } else { on.join(", ") };
             log::info!("Settings of the service: send {on}; meters every {} s", metering_interval.as_secs());
         }
@@ -333,7 +365,8 @@ impl Loop {
             CommandKind::Diagnostics => {
                 let shared = self.uplink.shared.clone();
                 let text = tokio::task::spawn_blocking(move || shared.json()).await;
-                text.map(|text| text.chars().take(MAX_DIAGNOSTICS / 4).collect()).map_err(|error| error.to_string())
+                text.map(|text| text.chars().take(MAX_DIAGNOSTICS / 4).collect())
+                    .map_err(|error| error.to_string())
             }
         };
         self.session.command_done(CommandDone { id: command.id, result });
@@ -383,7 +416,10 @@ impl Loop {
     }
 
     fn sender(&self) -> EventSender {
-        EventSender { connection: self.connection, events: self.events.clone() }
+        EventSender {
+            connection: self.connection,
+            events: self.events.clone(),
+        }
     }
 }
 

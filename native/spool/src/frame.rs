@@ -112,7 +112,16 @@ mod tests {
 
     #[test]
     fn a_header_with_any_flipped_bit_is_none() {
-        let frame = Frame { hole: false, length: 9, records: 3, sequence: 7, before: 20, first_us: -1, last_us: 5, payload_crc: 77 };
+        let frame = Frame {
+            hole: false,
+            length: 9,
+            records: 3,
+            sequence: 7,
+            before: 20,
+            first_us: -1,
+            last_us: 5,
+            payload_crc: 77,
+        };
         let bytes = frame.encode();
         assert_eq!(Frame::decode(&bytes), Some(frame));
         for bit in 0..FRAME_HEADER * 8 {
@@ -131,7 +140,16 @@ mod tests {
 
     #[test]
     fn a_length_above_the_bound_is_refused() {
-        let frame = Frame { hole: false, length: MAX_PAYLOAD as u32 + 1, records: 1, sequence: 1, before: 0, first_us: 0, last_us: 0, payload_crc: 0 };
+        let frame = Frame {
+            hole: false,
+            length: MAX_PAYLOAD as u32 + 1,
+            records: 1,
+            sequence: 1,
+            before: 0,
+            first_us: 0,
+            last_us: 0,
+            payload_crc: 0,
+        };
         assert_eq!(Frame::decode(&frame.encode()), None);
     }
 }

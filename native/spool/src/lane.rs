@@ -58,7 +58,13 @@ impl Lane {
         let next = self.durable.next;
         let oldest = self.segments.keys().next().copied().unwrap_or(next);
         let first = oldest.max(self.acknowledged + 1).min(next);
-        LaneState { epoch: self.epoch, first, next, bytes: self.bytes(), oldest_us: self.oldest_us() }
+        LaneState {
+            epoch: self.epoch,
+            first,
+            next,
+            bytes: self.bytes(),
+            oldest_us: self.oldest_us(),
+        }
     }
 
     /// Writes a record behind the last one. It is not synced then.
@@ -91,7 +97,11 @@ impl Lane {
             }
             return Err(SpoolError::io("write", path)(error));
         }
-        self.written = Tail { bytes: self.written.bytes + frame.size(), next: sequence + 1, items: frame.after() };
+        self.written = Tail {
+            bytes: self.written.bytes + frame.size(),
+            next: sequence + 1,
+            items: frame.after(),
+        };
         self.measure_active();
         Ok(sequence)
     }
@@ -161,8 +171,20 @@ impl Lane {
                 Some(Found::Frame { frame, offset }) => match walk.payload(&frame, offset).map_err(SpoolError::io("read", &path))? {
                     Some(payload) => {
                         self.reader = Some(walk);
-                        let Frame { sequence, records, first_us, last_us, .. } = frame;
-                        return Ok(Some(Record { sequence, payload, records, first_us, last_us }));
+                        let Frame {
+                            sequence,
+                            records,
+                            first_us,
+                            last_us,
+                            ..
+                        } = frame;
+                        return Ok(Some(Record {
+                            sequence,
+                            payload,
+                            records,
+                            first_us,
+                            last_us,
+                        }));
                     }
                     None => self.tell_frame(&walk, &frame, offset, losses),
                 },
@@ -220,7 +242,9 @@ impl Lane {
 
     /// Gives up the oldest segment that may give way. `false` when there is none.
     pub(crate) fn evict(&mut self, losses: &mut Losses) -> Result<bool, SpoolError> {
-        let Some((&segment, &bytes)) = self.segments.range(self.protected + 1..).next() else { return Ok(false) };
+        let Some((&segment, &bytes)) = self.segments.range(self.protected + 1..).next() else {
+            return Ok(false);
+        };
         if self.segments.last_key_value().is_some_and(|(&last, _)| last == segment) {
             if bytes <= SEGMENT_HEADER as u64 {
                 return Ok(false);
@@ -269,7 +293,13 @@ impl Lane {
 
     /// What is in a segment and not acknowledged, as a loss.
     fn contents(&self, segment: u64) -> Lost {
-        let mut lost = Lost { lane: self.index, cause: LossCause::Evicted, records: 0, first_us: i64::MAX, last_us: i64::MIN };
+        let mut lost = Lost {
+            lane: self.index,
+            cause: LossCause::Evicted,
+            records: 0,
+            first_us: i64::MAX,
+            last_us: i64::MIN,
+        };
         let mut add = |records: u64, first_us: i64, last_us: i64| {
             lost.records += records;
             lost.first_us = lost.first_us.min(first_us);
@@ -298,8 +328,16 @@ impl Lane {
     fn tell_frame(&mut self, walk: &Walk, frame: &Frame, offset: u64, losses: &mut Losses) {
         let place = (walk.segment, offset);
         if !self.told.contains(&place) {
-            let Frame { records, first_us, last_us, .. } = *frame;
-            losses.add(Lost { lane: self.index, cause: LossCause::Damaged, records: records.into(), first_us, last_us });
+            let Frame {
+                records, first_us, last_us, ..
+            } = *frame;
+            losses.add(Lost {
+                lane: self.index,
+                cause: LossCause::Damaged,
+                records: records.into(),
+                first_us,
+                last_us,
+            });
             if walk.punch(frame, offset).is_err() {
                 self.told.insert(place);
             }
@@ -311,8 +349,20 @@ impl Lane {
         if !self.told.contains(&place) {
             let records = self.records_in(&damage, walk.segment);
             let Damage { first_us, last_us, .. } = damage;
-            losses.add(Lost { lane: self.index, cause: LossCause::Damaged, records, first_us, last_us });
-            if walk.cover(&Damage { records: Some(records), ..damage }).is_err() {
+            losses.add(Lost {
+                lane: self.index,
+                cause: LossCause::Damaged,
+                records,
+                first_us,
+                last_us,
+            });
+            if walk
+                .cover(&Damage {
+                    records: Some(records),
+                    ..damage
+                })
+                .is_err()
+            {
                 self.told.insert(place);
             }
         }
@@ -360,7 +410,12 @@ impl Lane {
 
     /// Whether a number is to be found from a walk's place on in its segment, or in none at all.
     fn holds(&self, walk: &Walk, from: u64) -> bool {
-        self.segments.contains_key(&walk.segment) && self.segments.range(walk.segment + 1..).next().is_none_or(|(&next, _)| from < next || walk.last + 1 == from)
+        self.segments.contains_key(&walk.segment)
+            && self
+                .segments
+                .range(walk.segment + 1..)
+                .next()
+                .is_none_or(|(&next, _)| from < next || walk.last + 1 == from)
     }
 
     /// A walk in the segment that holds this number, or in the first one behind it.
@@ -371,7 +426,10 @@ impl Lane {
 
     fn walk(&self, segment: u64) -> Result<Walk, SpoolError> {
         let path = self.path_of(segment);
-        let active = self.active.as_ref().filter(|_| self.segments.last_key_value().is_some_and(|(&last, _)| last == segment));
+        let active = self
+            .active
+            .as_ref()
+            .filter(|_| self.segments.last_key_value().is_some_and(|(&last, _)| last == segment));
         let file = match active {
             Some(file) => file.clone(),
             None => self.disk.open(&path).map_err(SpoolError::io("open", &path))?,
@@ -381,8 +439,14 @@ impl Lane {
 
     fn end_of(&self, segment: u64) -> End {
         match self.segments.range(segment + 1..).next() {
-            Some((&next, _)) => End { bytes: self.segments.get(&segment).copied().unwrap_or(0), next },
-            None => End { bytes: self.durable.bytes, next: self.durable.next },
+            Some((&next, _)) => End {
+                bytes: self.segments.get(&segment).copied().unwrap_or(0),
+                next,
+            },
+            None => End {
+                bytes: self.durable.bytes,
+                next: self.durable.next,
+            },
         }
     }
 

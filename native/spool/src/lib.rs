@@ -138,7 +138,11 @@ pub enum SpoolError {
 impl SpoolError {
     pub(crate) fn io(operation: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> SpoolError {
         let path = path.into();
-        move |source| SpoolError::Io { operation, path, source: Arc::new(source) }
+        move |source| SpoolError::Io {
+            operation,
+            path,
+            source: Arc::new(source),
+        }
     }
 
     /// The disk has no room, or the user's quota.

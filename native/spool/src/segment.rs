@@ -19,7 +19,9 @@ pub(crate) fn name(epoch: u64, first: u64) -> String {
 pub(crate) fn parse_name(name: &str) -> Option<(u64, u64)> {
     let (epoch, first) = name.strip_suffix(".seg")?.split_once('-')?;
     let digits = epoch.len() == 16 && first.len() == 20 && first.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| Some((u64::from_str_radix(epoch, 16).ok()?, first.parse().ok()?))).flatten()
+    digits
+        .then(|| Some((u64::from_str_radix(epoch, 16).ok()?, first.parse().ok()?)))
+        .flatten()
 }
 
 /// Goes through the frames of a segment from the first one on. A stretch that is no frame is searched for the next one.
@@ -67,8 +69,17 @@ impl Walk {
     pub(crate) fn new(segment: u64, file: Arc<dyn DiskFile>) -> io::Result<Walk> {
         let mut header = [0; SEGMENT_HEADER];
         let whole = file.read_at(&mut header, 0)? == SEGMENT_HEADER;
-        let items = read_segment_header(&header).filter(|(first, _)| whole && *first == segment).map(|(_, before)| before);
-        Ok(Walk { segment, file, offset: SEGMENT_HEADER as u64, last: segment.saturating_sub(1), items, last_us: 0 })
+        let items = read_segment_header(&header)
+            .filter(|(first, _)| whole && *first == segment)
+            .map(|(_, before)| before);
+        Ok(Walk {
+            segment,
+            file,
+            offset: SEGMENT_HEADER as u64,
+            last: segment.saturating_sub(1),
+            items,
+            last_us: 0,
+        })
     }
 
     /// The next frame or damaged stretch, which the walk is behind of then.
@@ -98,12 +109,23 @@ impl Walk {
 
     /// Turns a frame whose content is damaged into a hole.
     pub(crate) fn punch(&self, frame: &Frame, offset: u64) -> io::Result<()> {
-        self.file.write_at(&Frame { hole: true, payload_crc: 0, ..*frame }.encode(), offset)
+        self.file.write_at(
+            &Frame {
+                hole: true,
+                payload_crc: 0,
+                ..*frame
+            }
+            .encode(),
+            offset,
+        )
     }
 
     /// Covers a damaged stretch with a hole. Fails on one too short for a header.
     pub(crate) fn cover(&self, damage: &Damage) -> io::Result<()> {
-        let length = damage.bytes.checked_sub(FRAME_HEADER as u64).and_then(|length| u32::try_from(length).ok());
+        let length = damage
+            .bytes
+            .checked_sub(FRAME_HEADER as u64)
+            .and_then(|length| u32::try_from(length).ok());
         let frame = Frame {
             hole: true,
             length: length.ok_or(io::ErrorKind::InvalidInput)?,

@@ -79,9 +79,17 @@ impl Spool {
             }
             outcomes.push(outcome);
         }
-        let unsynced: Vec<_> = state.lanes.iter().enumerate().filter_map(|(index, lane)| Some((index, lane.unsynced()?))).collect();
+        let unsynced: Vec<_> = state
+            .lanes
+            .iter()
+            .enumerate()
+            .filter_map(|(index, lane)| Some((index, lane.unsynced()?)))
+            .collect();
         drop(state);
-        let synced: Vec<_> = unsynced.into_iter().map(|(index, (file, path))| (index, file.sync().map_err(SpoolError::io("sync", path)))).collect();
+        let synced: Vec<_> = unsynced
+            .into_iter()
+            .map(|(index, (file, path))| (index, file.sync().map_err(SpoolError::io("sync", path))))
+            .collect();
         let mut state = self.state();
         for (index, outcome) in synced {
             state.lanes[index].synced(outcome.is_ok());
@@ -146,7 +154,10 @@ impl Spool {
 impl State {
     fn write(&mut self, entry: &Entry<'_>, max_bytes: u64, segment_bytes: u64) -> Result<u64, SpoolError> {
         if entry.payload.len() > MAX_PAYLOAD {
-            return Err(SpoolError::TooLarge { size: entry.payload.len(), limit: MAX_PAYLOAD });
+            return Err(SpoolError::TooLarge {
+                size: entry.payload.len(),
+                limit: MAX_PAYLOAD,
+            });
         }
         // A segment header too, should the record begin a new one.
         let need = (SEGMENT_HEADER + FRAME_HEADER + entry.payload.len()) as u64;
@@ -162,7 +173,9 @@ impl State {
 
     fn make_room(&mut self, lane: usize, need: u64, max_bytes: u64) -> Result<(), SpoolError> {
         let State { lanes, losses } = self;
-        let full = SpoolError::Full { lane: lanes[lane].options.name };
+        let full = SpoolError::Full {
+            lane: lanes[lane].options.name,
+        };
         while lanes[lane].bytes() + need > lanes[lane].options.max_bytes {
             if lanes[lane].options.when_full == WhenFull::Refuse || !lanes[lane].evict(losses)? {
                 return Err(full);
@@ -191,7 +204,13 @@ impl State {
 
 fn lock(folder: &Path) -> Result<File, SpoolError> {
     let path = folder.join("lock");
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(SpoolError::io("open", &path))?;
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(SpoolError::io("open", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(SpoolError::InUse { path: folder.to_owned() }),

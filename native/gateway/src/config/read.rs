@@ -3,12 +3,7 @@
 
 //! Typed reading of one section, with typesafe-config's ideas of what a number, a switch, a duration and a size are.
 
-use std::{
-    collections::BTreeMap,
-    net::IpAddr,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 use serde_json::Value;
 
@@ -26,7 +21,11 @@ impl Section {
     pub(super) fn new(prefix: &'static str, value: &Value) -> Section {
         let mut values = BTreeMap::new();
         flatten("", value, &mut values);
-        Section { prefix, values, bad: Vec::new() }
+        Section {
+            prefix,
+            values,
+            bad: Vec::new(),
+        }
     }
 
     /// What was bad, and the keys that nobody asked for.
@@ -71,7 +70,8 @@ impl Section {
 
     pub(super) fn int(&mut self, key: &str, default: u64, low: u64, high: u64) -> u64 {
         let allowed = format!("a whole number from {low} to {high}");
-        self.read(key, &allowed, |value| whole(value).filter(|number| (low..=high).contains(number))).unwrap_or(default)
+        self.read(key, &allowed, |value| whole(value).filter(|number| (low..=high).contains(number)))
+            .unwrap_or(default)
     }
 
     pub(super) fn duration(&mut self, key: &str, default: Duration, low: Duration, high: Duration) -> Duration {
@@ -80,13 +80,15 @@ impl Section {
             Some(millis) => Some(Duration::from_millis(millis)),
             None => duration(value.as_str()?),
         };
-        self.read(key, &allowed, |value| read(value).filter(|duration| (low..=high).contains(duration))).unwrap_or(default)
+        self.read(key, &allowed, |value| read(value).filter(|duration| (low..=high).contains(duration)))
+            .unwrap_or(default)
     }
 
     pub(super) fn size(&mut self, key: &str, default: u64, low: u64, high: u64) -> u64 {
         let allowed = format!("a size from {}MiB to {}GiB, such as 2GiB", low >> 20, high >> 30);
         let read = |value: &Value| whole(value).or_else(|| size(value.as_str()?));
-        self.read(key, &allowed, |value| read(value).filter(|bytes| (low..=high).contains(bytes))).unwrap_or(default)
+        self.read(key, &allowed, |value| read(value).filter(|bytes| (low..=high).contains(bytes)))
+            .unwrap_or(default)
     }
 
     /// The value of a key, if it is there and can be used.
@@ -100,14 +102,23 @@ impl Section {
     }
 
     fn refuse(&mut self, key: &str, value: String, allowed: &str) {
-        let key = if self.prefix.is_empty() { key.to_owned() } else { format!("{}.{key}", self.prefix) };
-        self.bad.push(BadValue { key, value, allowed: allowed.to_owned() });
+        let key = if self.prefix.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.prefix)
+        };
+        self.bad.push(BadValue {
+            key,
+            value,
+            allowed: allowed.to_owned(),
+        });
     }
 }
 
 /// A host name or an address. Names are checked for what resolvers and TLS take: 253 bytes of letters, digits, `-`, `_` and dots.
 pub(super) fn host(text: &str) -> Option<String> {
-    let label = |label: &str| !label.is_empty() && label.len() <= 63 && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    let label =
+        |label: &str| !label.is_empty() && label.len() <= 63 && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     if bare.parse::<IpAddr>().is_ok() {
         return Some(bare.to_owned());
@@ -118,7 +129,11 @@ pub(super) fn host(text: &str) -> Option<String> {
 
 /// A host that another machine can reach: no unspecified address.
 pub(super) fn advertised(text: &str) -> Option<String> {
-    host(text).filter(|host| !host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified() || address.is_multicast()))
+    host(text).filter(|host| {
+        !host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_unspecified() || address.is_multicast())
+    })
 }
 
 pub(super) fn path(text: &str) -> Option<PathBuf> {
@@ -139,7 +154,9 @@ pub(super) fn connect_string(text: &str) -> Option<String> {
         };
         host(name).is_some() && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
     };
-    text.split(',').all(server).then(|| text.split(',').map(str::trim).collect::<Vec<_>>().join(","))
+    text.split(',')
+        .all(server)
+        .then(|| text.split(',').map(str::trim).collect::<Vec<_>>().join(","))
 }
 
 /// MidoNet 5 takes its old root `/midonet/v1` as `/midonet` (its `MidonetBackendConfig`).
@@ -175,7 +192,12 @@ fn plain(value: &Value) -> Option<std::borrow::Cow<'_, str>> {
 
 fn whole(value: &Value) -> Option<u64> {
     match value {
-        Value::Number(number) => number.as_u64().or_else(|| number.as_f64().filter(|float| float.fract() == 0.0 && (0.0..1e15).contains(float)).map(|float| float as u64)),
+        Value::Number(number) => number.as_u64().or_else(|| {
+            number
+                .as_f64()
+                .filter(|float| float.fract() == 0.0 && (0.0..1e15).contains(float))
+                .map(|float| float as u64)
+        }),
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
     }

@@ -40,11 +40,21 @@ impl Lane {
     /// A connection begins: nothing is on the way.
     pub(super) fn begin(&mut self, state: StreamState) {
         let StreamState { epoch, first, next, .. } = state;
-        *self = Lane { epoch, next: next.max(self.next), send: first, ..Lane::default() };
+        *self = Lane {
+            epoch,
+            next: next.max(self.next),
+            send: first,
+            ..Lane::default()
+        };
     }
 
     pub(super) fn end(&mut self) {
-        *self = Lane { epoch: self.epoch, next: self.next, send: self.send, ..Lane::default() };
+        *self = Lane {
+            epoch: self.epoch,
+            next: self.next,
+            send: self.send,
+            ..Lane::default()
+        };
     }
 
     /// The cursor is behind everything that the spool ever gave: the spool is an older copy of itself.

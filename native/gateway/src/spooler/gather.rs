@@ -24,8 +24,13 @@ pub(super) const TOPOLOGY: Rule<Vec<Change>> = Rule {
     wrap: |lists| Payload::Topology(lists.into_iter().flatten().collect()),
 };
 
-pub(super) const EVENTS: Rule<insights_protocol::event::Event> =
-    Rule { within: Duration::from_millis(250), records: 1_024, bytes: 1 << 20, measure: |event| (1, event.text.len() + 256), wrap: Payload::Events };
+pub(super) const EVENTS: Rule<insights_protocol::event::Event> = Rule {
+    within: Duration::from_millis(250),
+    records: 1_024,
+    bytes: 1 << 20,
+    measure: |event| (1, event.text.len() + 256),
+    wrap: Payload::Events,
+};
 
 pub(super) const METERS: Rule<insights_protocol::meters::HostReading> = Rule {
     within: Duration::from_secs(1),
@@ -36,8 +41,13 @@ pub(super) const METERS: Rule<insights_protocol::meters::HostReading> = Rule {
 };
 
 /// A second's worth at rest. Columns shrink little beyond this many rows, and four batches of them are all that the pipe holds.
-pub(super) const FLOWS: Rule<insights_protocol::flow::FlowFact> =
-    Rule { within: Duration::from_secs(1), records: 16_384, bytes: 12 << 20, measure: |flow| (1, 128 + 24 * flow.path.rules.len()), wrap: Payload::Flows };
+pub(super) const FLOWS: Rule<insights_protocol::flow::FlowFact> = Rule {
+    within: Duration::from_secs(1),
+    records: 16_384,
+    bytes: 12 << 20,
+    measure: |flow| (1, 128 + 24 * flow.path.rules.len()),
+    wrap: Payload::Flows,
+};
 
 /// Gathers items to batches until `stop`, and then what is left of them.
 pub(super) async fn gather<T>(mut items: mpsc::Receiver<T>, batches: mpsc::Sender<Payload>, rule: Rule<T>, stop: Stop) {

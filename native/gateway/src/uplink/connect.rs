@@ -63,8 +63,19 @@ pub(super) async fn connect(config: &Config, key: usize) -> Result<Connected, Tr
 
     let addresses = resolve(&config.gateway.host, config.gateway.port).await?;
     let (connection, endpoint, address) = race(&addresses, &client, &config.gateway.server_name).await?;
-    let control = connection.open_bi().await.map_err(|error| of_connection(&error).unwrap_or_else(|| failed("the connection closed at once", "nothing")))?;
-    Ok(Connected { connection, endpoint, control, address, keys, until, fingerprint })
+    let control = connection
+        .open_bi()
+        .await
+        .map_err(|error| of_connection(&error).unwrap_or_else(|| failed("the connection closed at once", "nothing")))?;
+    Ok(Connected {
+        connection,
+        endpoint,
+        control,
+        address,
+        keys,
+        until,
+        fingerprint,
+    })
 }
 
 /// The addresses of the service, IPv6 and IPv4 in turns so that one broken family costs little.
@@ -73,7 +84,12 @@ pub(crate) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Tr
     let found = match timeout(RESOLVE_TIME, tokio::net::lookup_host((host, port))).await {
         Ok(Ok(found)) => found,
         Ok(Err(error)) => return Err(failed(format!("the name {host} does not resolve: {error}"), remedy)),
-        Err(_) => return Err(failed(format!("the name {host} does not resolve within {} s", RESOLVE_TIME.as_secs()), remedy)),
+        Err(_) => {
+            return Err(failed(
+                format!("the name {host} does not resolve within {} s", RESOLVE_TIME.as_secs()),
+                remedy,
+            ));
+        }
     };
     let (six, four): (Vec<_>, Vec<_>) = found.partition(SocketAddr::is_ipv6);
     let mut addresses = Vec::new();
@@ -122,12 +138,25 @@ async fn race(addresses: &[SocketAddr], client: &ClientConfig, name: &str) -> Re
 }
 
 async fn handshake(address: SocketAddr, client: ClientConfig, name: &str) -> Result<(quinn::Connection, Endpoint, SocketAddr), Trouble> {
-    let any: IpAddr = if address.is_ipv6() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
-    let endpoint = Endpoint::client((any, 0).into()).map_err(|error| failed(format!("can't open a UDP socket: {error}"), "check the limits of the process"))?;
-    let connecting = endpoint
-        .connect_with(client, address, name)
-        .map_err(|error| failed(format!("can't connect to {address}: {error}"), "check insights_cloud.gateway.host and gateway.server_name"))?;
-    let silent = || failed(format!("{address} does not answer"), format!("let UDP to port {} through the firewalls, and check the service", address.port()));
+    let any: IpAddr = if address.is_ipv6() {
+        Ipv6Addr::UNSPECIFIED.into()
+    } else {
+        Ipv4Addr::UNSPECIFIED.into()
+    };
+    let endpoint =
+        Endpoint::client((any, 0).into()).map_err(|error| failed(format!("can't open a UDP socket: {error}"), "check the limits of the process"))?;
+    let connecting = endpoint.connect_with(client, address, name).map_err(|error| {
+        failed(
+            format!("can't connect to {address}: {error}"),
+            "check insights_cloud.gateway.host and gateway.server_name",
+        )
+    })?;
+    let silent = || {
+        failed(
+            format!("{address} does not answer"),
+            format!("let UDP to port {} through the firewalls, and check the service", address.port()),
+        )
+    };
     match timeout(HANDSHAKE_TIME, connecting).await {
         Ok(Ok(connection)) => Ok((connection, endpoint, address)),
         Ok(Err(quinn::ConnectionError::TimedOut)) | Err(_) => Err(silent()),

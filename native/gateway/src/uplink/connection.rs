@@ -49,7 +49,15 @@ impl Connection {
         let writer = tokio::spawn(write_control(send, queue));
         let reader = tokio::spawn(read_control(receive, events.clone()));
         let watcher = tokio::spawn(watch(connection.clone(), events.clone(), reader));
-        Connection { connection, endpoint, events, control: Some(control), writers: BTreeMap::new(), tasks: vec![watcher.abort_handle()], control_writer: Some(writer) }
+        Connection {
+            connection,
+            endpoint,
+            events,
+            control: Some(control),
+            writers: BTreeMap::new(),
+            tasks: vec![watcher.abort_handle()],
+            control_writer: Some(writer),
+        }
     }
 
     pub(super) fn rtt(&self) -> Duration {
@@ -58,7 +66,10 @@ impl Connection {
 
     /// Fails when the message is too large, or the service takes none.
     pub(super) fn send(&mut self, message: &ToService) -> Result<(), String> {
-        let bytes = message.encode().and_then(|bytes| frame(&bytes, MAX_CONTROL_FRAME)).map_err(|error| chain(&error))?;
+        let bytes = message
+            .encode()
+            .and_then(|bytes| frame(&bytes, MAX_CONTROL_FRAME))
+            .map_err(|error| chain(&error))?;
         match self.control.as_ref().map(|queue| queue.try_send(bytes)) {
             Some(Err(mpsc::error::TrySendError::Full(_))) => Err("the service takes no messages".into()),
             // The writer is gone with the connection, whose end is told on its own.

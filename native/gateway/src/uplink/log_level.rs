@@ -22,7 +22,9 @@ impl LogLevel {
     }
 
     pub(super) fn set(&mut self, level: &str, seconds: u32) -> Result<String, String> {
-        let wanted: LevelFilter = level.parse().map_err(|_| "the level must be one of error, warn, info, debug, trace".to_owned())?;
+        let wanted: LevelFilter = level
+            .parse()
+            .map_err(|_| "the level must be one of error, warn, info, debug, trace".to_owned())?;
         let time = Duration::from_secs(seconds.into()).min(LONGEST);
         self.until = Some(Instant::now() + time);
         log::set_max_level(wanted);

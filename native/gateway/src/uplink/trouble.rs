@@ -26,7 +26,10 @@ mod alert {
 }
 
 pub(super) fn failed(reason: impl Into<String>, remedy: impl Into<String>) -> Trouble {
-    Trouble::Failed { reason: reason.into(), remedy: remedy.into() }
+    Trouble::Failed {
+        reason: reason.into(),
+        remedy: remedy.into(),
+    }
 }
 
 /// The trouble behind the end of a connection or of a try; `None` for ends that both sides wanted.
@@ -90,7 +93,9 @@ pub(super) fn text(trouble: &Trouble, gateway: &GatewayConfig, fingerprint: Opti
             format!("{head}: {what}{reason}; fingerprint of this gateway's key: {own}; what to do: {remedy}")
         }
         Trouble::Protocol(reason) => {
-            format!("{head}: {reason}; what to do: upgrade the package midonet-insights-plugin or the service, so that both are of one protocol version")
+            format!(
+                "{head}: {reason}; what to do: upgrade the package midonet-insights-plugin or the service, so that both are of one protocol version"
+            )
         }
         Trouble::Failed { reason, remedy } => format!("{head}: {reason}; what to do: {remedy}"),
     }
@@ -108,12 +113,20 @@ fn of_alert(alert: u64, reason: &str) -> Trouble {
         | alert::UNKNOWN_CA
         | alert::ACCESS_DENIED
         | alert::CERTIFICATE_REQUIRED => refused(RefusalCode::UnknownKey, reason),
-        other => failed(format!("the service refused the TLS handshake with alert {other} {reason}"), "check that host and port are those of the service"),
+        other => failed(
+            format!("the service refused the TLS handshake with alert {other} {reason}"),
+            "check that host and port are those of the service",
+        ),
     }
 }
 
 fn refused(code: RefusalCode, reason: &str) -> Trouble {
-    let refusal = Refusal { code, reason: reason.to_owned(), remedy: String::new(), retry_after_s: 0 };
+    let refusal = Refusal {
+        code,
+        reason: reason.to_owned(),
+        remedy: String::new(),
+        retry_after_s: 0,
+    };
     Trouble::Refused { refusal, key: 0 }
 }
 

@@ -71,7 +71,11 @@ impl Lane {
         let bytes = self.segments[&segment];
         let mut walk = Walk::new(segment, file.clone()).map_err(failed)?;
         let header_holds = walk.items.is_some();
-        let mut good = Tail { bytes: (SEGMENT_HEADER as u64).min(bytes), next: segment, items: walk.items.unwrap_or(0) };
+        let mut good = Tail {
+            bytes: (SEGMENT_HEADER as u64).min(bytes),
+            next: segment,
+            items: walk.items.unwrap_or(0),
+        };
         // Damage counts once a good frame is behind it; before that it may be a tail that nobody was promised.
         let mut doubtful = Vec::new();
         while let Some(found) = walk.next(End { bytes, next: u64::MAX }).map_err(failed)? {
@@ -84,7 +88,11 @@ impl Lane {
                                 Found::Damage(damage) => self.tell_damage(&walk, damage, losses),
                             }
                         }
-                        good = Tail { bytes: offset + frame.size(), next: frame.sequence + 1, items: frame.after() };
+                        good = Tail {
+                            bytes: offset + frame.size(),
+                            next: frame.sequence + 1,
+                            items: frame.after(),
+                        };
                     } else {
                         doubtful.push(Found::Frame { frame, offset });
                     }
@@ -122,7 +130,9 @@ impl Lane {
 
     /// Items of the lane in front of a segment whose own header does not tell.
     fn items_before(&self, segment: u64) -> u64 {
-        let Some((&before, &bytes)) = self.segments.range(..segment).next_back() else { return 0 };
+        let Some((&before, &bytes)) = self.segments.range(..segment).next_back() else {
+            return 0;
+        };
         let Ok(mut walk) = self.walk(before) else { return 0 };
         while let Ok(Some(_)) = walk.next(End { bytes, next: segment }) {}
         walk.items.unwrap_or(0)
