@@ -2,7 +2,129 @@
 // Copyright The MidoInsights authors
 
 //! Accounts, sessions, and the key to a site's data.
+//!
+//! Nothing here tells a stranger who has an account: a wrong address, a wrong password and a locked account take the same path and the
+//! same time, and get the same answer.
 
+mod fingerprint;
+mod password;
 mod scope;
+mod session;
+mod sites;
+mod throttle;
 
+use std::sync::Arc;
+
+use insights_store::{AccountId, StoreError, catalog::Catalog};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+pub use fingerprint::{FingerprintError, format_fingerprint, parse_fingerprint};
+pub use password::{MAX_PASSWORD, MIN_PASSWORD, generate_password};
 pub use scope::SiteScope;
+pub use session::{SESSION_US, Session, SignIn};
+pub use sites::{SiteInfo, SiteKeyInfo, TRIAL_FINGERPRINTS, TRIAL_QUOTA_BYTES, TRIAL_SITES};
+
+/// Why something about an account could not be done. Messages are for the person who asked.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    #[error("e-mail address or password is wrong, or there were too many attempts")]
+    Refused,
+    #[error("the password is wrong")]
+    WrongPassword,
+    #[error("a password has {MIN_PASSWORD} to {MAX_PASSWORD} characters")]
+    PasswordLength,
+    #[error("{0:?} is not an e-mail address")]
+    Email(String),
+    #[error("a name has 1 to 200 characters")]
+    Name,
+    #[error("no such site")]
+    NoSite,
+    #[error(transparent)]
+    Fingerprint(#[from] FingerprintError),
+    #[error("the plan has room for {0} fingerprints per site")]
+    TooManyFingerprints(usize),
+    #[error("the plan has room for {0} sites")]
+    TooManySites(usize),
+    #[error("{0} is taken")]
+    Taken(&'static str),
+    #[error("hash a password")]
+    Hash,
+    #[error("read or write the catalogue")]
+    Store(#[source] StoreError),
+}
+
+impl From<StoreError> for AccountError {
+    fn from(source: StoreError) -> Self {
+        match source {
+            StoreError::Taken(what) => AccountError::Taken(what),
+            other => AccountError::Store(other),
+        }
+    }
+}
+
+/// Everything about accounts. Cheap to clone.
+#[derive(Clone)]
+pub struct Accounts {
+    catalog: Catalog,
+    throttle: Arc<Mutex<throttle::Throttle>>,
+    passwords: password::Passwords,
+    /// Counts changes of sites, settings and fingerprints made by this process, so that open connections learn of them at once.
+    changes: watch::Sender<u64>,
+}
+
+impl Accounts {
+    pub fn new(catalog: Catalog) -> Self {
+        Self {
+            catalog,
+            throttle: Arc::default(),
+            passwords: password::Passwords::default(),
+            changes: watch::Sender::new(0),
+        }
+    }
+
+    /// Creates an account; for sign-up and for the operator's command line.
+    pub async fn create(&self, email: &str, name: &str, password: String, now_us: i64) -> Result<AccountId, AccountError> {
+        let email = email.trim();
+        check_email(email)?;
+        check_name(name)?;
+        let password_hash = self.passwords.hash(password).await?;
+        let id = AccountId::random();
+        let account =
+            insights_store::catalog::Account { id, email: email.to_owned(), name: name.trim().to_owned(), password_hash, created_us: now_us };
+        self.catalog.create_account(account).await?;
+        Ok(id)
+    }
+
+    /// Sets a password without the old one; for the operator's command line. Ends all sessions of the account.
+    pub async fn reset_password(&self, id: AccountId, password: String) -> Result<(), AccountError> {
+        let hash = self.passwords.hash(password).await?;
+        Ok(self.catalog.set_password_hash(id, hash).await?)
+    }
+
+    /// A mark that grows with every change of sites, settings and fingerprints made by this process.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    pub(in crate::accounts) fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+}
+
+/// Enough to catch a slip; whether mail arrives, only mail can show.
+fn check_email(email: &str) -> Result<(), AccountError> {
+    let valid = email.len() <= 254
+        && !email.chars().any(|c| c.is_whitespace() || c.is_control())
+        && email.split_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty() && !domain.contains('@'));
+    if valid { Ok(()) } else { Err(AccountError::Email(email.to_owned())) }
+}
+
+pub(in crate::accounts) fn check_name(name: &str) -> Result<(), AccountError> {
+    let name = name.trim();
+    if name.is_empty() || name.chars().count() > 200 || name.chars().any(char::is_control) { Err(AccountError::Name) } else { Ok(()) }
+}

@@ -9,18 +9,23 @@
 mod devices;
 mod facts;
 mod fields;
+mod history;
 mod model;
 mod ports;
 mod search;
 mod services;
 mod shards;
+mod sites;
 mod tables;
 mod types;
 mod words;
 mod writer;
 
+pub use history::{Change, FieldChange, What};
 pub use midonet::Mac;
 pub use model::{RawObject, Site};
 pub use search::MAX_FOUND;
+pub(crate) use sites::Applied;
+pub use sites::Sites;
 pub use types::*;
 pub(crate) use writer::Effect;

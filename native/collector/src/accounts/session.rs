@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+use std::net::IpAddr;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use insights_store::{AccountId, catalog::WebSession};
+use sha2::{Digest, Sha256};
+
+use super::{AccountError, Accounts, check_name};
+
+/// How long a session lives: a working week.
+pub const SESSION_US: i64 = 7 * 24 * 3_600_000_000;
+
+/// A signed-in account, as read from a token that a browser sent.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Session {
+    account: AccountId,
+    pub email: String,
+    /// What the menu shows.
+    pub name: String,
+    pub created_us: i64,
+    pub expires_us: i64,
+    token_hash: [u8; 32],
+}
+
+impl Session {
+    pub fn account(&self) -> AccountId {
+        self.account
+    }
+
+    /// A value that is different for each session and not its token, for example to derive a token against cross-site requests from.
+    pub fn token_hash(&self) -> &[u8; 32] {
+        &self.token_hash
+    }
+}
+
+/// What a successful sign-in gives: the token for the browser, which is stored nowhere else.
+#[derive(Clone, Debug)]
+pub struct SignIn {
+    pub token: String,
+    pub expires_us: i64,
+}
+
+impl Accounts {
+    /// Signs in. Fails with [`AccountError::Refused`] whatever is wrong.
+    pub async fn sign_in(&self, email: &str, password: String, client: IpAddr, now_us: i64) -> Result<SignIn, AccountError> {
+        if !self.throttle.lock().allows(email, client, now_us) {
+            tracing::warn!(%client, "sign-in refused: too many failures");
+            return Err(AccountError::Refused);
+        }
+        let account = self.catalog.account_by_email(email).await?;
+        let hash = account.as_ref().map(|account| account.password_hash.clone());
+        let right = self.passwords.verify(password, hash).await?;
+        let Some(account) = account.filter(|_| right) else {
+            self.throttle.lock().failed(email, client, now_us);
+            return Err(AccountError::Refused);
+        };
+        self.throttle.lock().succeeded(email);
+        let token = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
+        let expires_us = now_us + SESSION_US;
+        let session = WebSession { token_hash: hash_token(&token), account: account.id, created_us: now_us, expires_us };
+        self.catalog.create_session(session).await?;
+        Ok(SignIn { token, expires_us })
+    }
+
+    /// The session of a token; `None` when it is over, or never was.
+    pub async fn session(&self, token: &str, now_us: i64) -> Result<Option<Session>, AccountError> {
+        let found = self.catalog.session(hash_token(token), now_us).await?;
+        Ok(found.map(|(session, account)| Session {
+            account: account.id,
+            email: account.email,
+            name: account.name,
+            created_us: session.created_us,
+            expires_us: session.expires_us,
+            token_hash: session.token_hash,
+        }))
+    }
+
+    pub async fn sign_out(&self, session: &Session) -> Result<(), AccountError> {
+        Ok(self.catalog.delete_session(session.token_hash).await?)
+    }
+
+    /// Changes the name that the menu shows.
+    pub async fn rename(&self, session: &Session, name: &str) -> Result<(), AccountError> {
+        check_name(name)?;
+        Ok(self.catalog.rename_account(session.account, name.trim().to_owned()).await?)
+    }
+
+    /// Changes the password and ends all sessions of the account, this one too.
+    pub async fn change_password(
+        &self,
+        session: &Session,
+        client: IpAddr,
+        old: String,
+        new: String,
+        now_us: i64,
+    ) -> Result<(), AccountError> {
+        self.confirm(session, client, old, now_us).await?;
+        self.reset_password(session.account, new).await
+    }
+
+    /// Deletes the account with its sites. Connections of their gateways are closed.
+    pub async fn delete(&self, session: &Session, client: IpAddr, password: String, now_us: i64) -> Result<(), AccountError> {
+        self.confirm(session, client, password, now_us).await?;
+        self.catalog.delete_account(session.account, now_us).await?;
+        self.changed();
+        Ok(())
+    }
+
+    /// Forgets sessions that are over.
+    pub async fn delete_expired_sessions(&self, now_us: i64) -> Result<usize, AccountError> {
+        Ok(self.catalog.delete_expired_sessions(now_us).await?)
+    }
+
+    /// Checks the password of a session's account again: a stolen session must not be enough for what can't be undone.
+    async fn confirm(&self, session: &Session, client: IpAddr, password: String, now_us: i64) -> Result<(), AccountError> {
+        if !self.throttle.lock().allows(&session.email, client, now_us) {
+            return Err(AccountError::WrongPassword);
+        }
+        let hash = self.catalog.account(session.account).await?.map(|account| account.password_hash);
+        if self.passwords.verify(password, hash).await? {
+            return Ok(());
+        }
+        self.throttle.lock().failed(&session.email, client, now_us);
+        Err(AccountError::WrongPassword)
+    }
+}
+
+/// A token is random and long: a plain hash of it can be neither guessed nor looked up.
+fn hash_token(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}
