@@ -33,6 +33,7 @@ pub enum ToGateway {
     /// All batches of this kind and epoch up to and with `sequence` are durable and can be forgotten.
     Ack(Cursor),
     /// The batch that follows the last acknowledged one can't be taken now; send again from there after the pause.
+    /// The gateway resets the stream of the kind and opens a new one; what is left on the old one counts for nothing.
     Retry {
         kind: Kind,
         after_ms: u32,
