@@ -1,9 +1,349 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The MidoInsights authors
 
-use crate::{nsdb::View, tap::Tap};
+//! The traffic meters of all agents that are alive, read over HTTP.
+//!
+//! Every agent is read once an interval, each at its own moment, never twice at the same time. What is sent on are differences between two
+//! readings with the times of both, so that an agent that was silent for long gives one difference over all of that time. An agent that does
+//! not answer is an event when that begins and when it ends.
 
-/// Runs until [`Tap::stop`] says so.
-pub async fn run(tap: Tap, _view: View) {
-    tap.stop.stopped().await;
+mod delta;
+mod http;
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    net::{IpAddr, SocketAddr},
+    sync::atomic::Ordering,
+    time::Duration,
+};
+
+use delta::Baseline;
+use http::{Answer, HttpError};
+use insights_protocol::{Kind, event::Level};
+use midonet::meters::parse_device_stats;
+use tokio::{
+    net::lookup_host,
+    task::JoinSet,
+    time::{Instant, sleep, timeout},
+};
+use uuid::Uuid;
+
+use crate::{
+    nsdb::{View, chain, event, view::Agent},
+    recorder::local_addresses,
+    tap::Tap,
+};
+
+/// How often the work is looked at; the shortest interval is one second.
+const TICK: Duration = Duration::from_millis(200);
+/// Requests at the same time, one an agent. 1,000 agents that take 50 ms each are done within a second.
+const MAX_REQUESTS: usize = 64;
+/// Addresses that are tried for an agent in one round.
+const MAX_PROBES: usize = 8;
+/// Failed rounds after which an agent counts as one that does not answer: its server takes one request at a time, others may be asking.
+const FAILURES: u32 = 2;
+/// Meters that are remembered of all agents, 48 bytes each.
+const MAX_METERS: usize = 2_000_000;
+/// After so long without being alive an agent is forgotten; its next reading is a first one.
+const FORGET: Duration = Duration::from_secs(3_600);
+const LOCAL_ADDRESSES_PAUSE: Duration = Duration::from_secs(60);
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
+/// Agents that are named in one line of the log.
+const MAX_NAMED: usize = 10;
+
+/// Runs until [`Tap::stop`] says so. While meters may not leave the site none are read.
+pub async fn run(tap: Tap, view: View) {
+    let mut collector = Collector::new(tap.clone(), view);
+    tokio::select! {
+        () = collector.run() => {}
+        () = tap.stop.stopped() => {}
+    }
+}
+
+struct Collector {
+    tap: Tap,
+    view: View,
+    agents: BTreeMap<Uuid, State>,
+    local: HashSet<IpAddr>,
+    requests: JoinSet<(Uuid, Result<(SocketAddr, Answer), String>)>,
+    told_too_many: bool,
+}
+
+/// What is known of an agent.
+struct State {
+    /// As it was when it was last alive.
+    agent: Agent,
+    alive: bool,
+    seen: Instant,
+    due: Instant,
+    asked: bool,
+    /// Where it answered last.
+    address: Option<SocketAddr>,
+    baseline: Baseline,
+    failures: u32,
+    answered: bool,
+}
+
+/// Agents whose meters began or ceased to answer.
+#[derive(Default)]
+struct News {
+    lost: Vec<String>,
+    back: Vec<String>,
+}
+
+impl Collector {
+    fn new(tap: Tap, view: View) -> Collector {
+        Collector {
+            tap,
+            view,
+            agents: BTreeMap::new(),
+            local: HashSet::new(),
+            requests: JoinSet::new(),
+            told_too_many: false,
+        }
+    }
+
+    async fn run(&mut self) {
+        let settings = self.tap.pipe.settings();
+        let mut version = self.view.version();
+        version.mark_changed();
+        let mut local_read: Option<Instant> = None;
+        loop {
+            let now = Instant::now();
+            if local_read.is_none_or(|read| now > read + LOCAL_ADDRESSES_PAUSE) {
+                self.local = local_addresses();
+                local_read = Some(now);
+                version.mark_changed();
+            }
+            let (wanted, interval) = {
+                let settings = settings.borrow();
+                (settings.kinds.metering, settings.metering_interval.max(Duration::from_secs(1)))
+            };
+            if version.has_changed().unwrap_or(false) {
+                version.mark_unchanged();
+                self.take_agents(now, interval);
+            }
+            if wanted {
+                self.ask(now, interval);
+            } else {
+                self.requests.abort_all();
+                self.agents.values_mut().for_each(State::reset);
+            }
+            self.hear().await;
+            let answered = self.agents.values().filter(|state| state.alive && state.answered).count();
+            self.tap.pipe.gauges().meters_answered.store(answered as u32, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes over which agents are alive.
+    fn take_agents(&mut self, now: Instant, interval: Duration) {
+        let agents = self.view.agents(self.tap.config.host_id, &self.local);
+        self.tap.pipe.gauges().agents_alive.store(agents.len() as u32, Ordering::Relaxed);
+        self.agents.values_mut().for_each(|state| state.alive = false);
+        for agent in agents {
+            let state = self.agents.entry(agent.host).or_insert_with(|| {
+                // Each agent has its own moment, so that not all are asked at once.
+                State::new(agent.clone(), now, now + interval.mul_f64(rand::random()))
+            });
+            (state.alive, state.seen, state.agent) = (true, now, agent);
+        }
+        self.agents.retain(|_, state| state.alive || state.asked || now < state.seen + FORGET);
+    }
+
+    /// Asks those that are due, the longest due first.
+    fn ask(&mut self, now: Instant, interval: Duration) {
+        let room = MAX_REQUESTS.saturating_sub(self.requests.len());
+        let mut due: Vec<(Instant, Uuid)> = self
+            .agents
+            .iter()
+            .filter(|(_, state)| state.alive && !state.asked && state.due <= now)
+            .map(|(host, state)| (state.due, *host))
+            .collect();
+        due.sort_unstable();
+        for (_, host) in due.into_iter().take(room) {
+            let Some(state) = self.agents.get_mut(&host) else { continue };
+            state.asked = true;
+            // An interval may have become shorter or longer meanwhile.
+            state.due = now + interval.mul_f64(0.95 + rand::random::<f64>() / 10.0);
+            let (agent, address) = (state.agent.clone(), state.address);
+            let (own, local) = (agent.host == self.tap.config.host_id, self.local.clone());
+            self.requests.spawn(async move { (host, read(&agent, address, own, &local).await) });
+        }
+    }
+
+    /// Takes the answers of about one tick.
+    async fn hear(&mut self) {
+        let tick = sleep(TICK);
+        tokio::pin!(tick);
+        let mut news = News::default();
+        loop {
+            let (host, answer) = tokio::select! {
+                () = &mut tick => break,
+                Some(done) = self.requests.join_next() => match done {
+                    Ok(done) => done,
+                    // Cancelled because meters may not leave any more.
+                    Err(_) => continue,
+                },
+            };
+            match answer {
+                Ok((address, answer)) => self.answered(host, address, answer, &mut news).await,
+                Err(why) => self.failed(host, why, &mut news),
+            }
+        }
+        news.tell();
+    }
+
+    async fn answered(&mut self, host: Uuid, address: SocketAddr, answer: Answer, news: &mut News) {
+        let stats = parse_device_stats(&answer.body);
+        if stats.meters.is_empty() && stats.invalid > 0 {
+            self.tap.pipe.invalid(Kind::Meters, 1);
+            return self.failed(host, format!("{address}: its answer holds no meters"), news);
+        }
+        if stats.invalid > 0 || stats.cut {
+            log::debug!("meters of {host}: {} lines are none, cut: {}", stats.invalid, stats.cut);
+        }
+        let remembered: usize = self.agents.values().map(|state| state.baseline.len()).sum();
+        let Some(state) = self.agents.get_mut(&host) else { return };
+        let was_silent = state.failures >= FAILURES;
+        (state.asked, state.address, state.failures, state.answered) = (false, Some(address), 0, true);
+        if was_silent {
+            let text = format!("meters of {} answer again at {address}", name_of(&state.agent));
+            self.tap.pipe.event(event(
+                Level::Info,
+                "meters.answering",
+                text,
+                &[("host", host.to_string()), ("address", address.to_string())],
+            ));
+            news.back.push(name_of(&state.agent));
+        }
+        if remembered - state.baseline.len() + stats.meters.len() > MAX_METERS {
+            state.baseline.clear();
+            if !std::mem::replace(&mut self.told_too_many, true) {
+                let text = format!(
+                    "agents have more than {MAX_METERS} meters; those of some are not counted, such as {}",
+                    name_of(&state.agent)
+                );
+                log::error!("{text}");
+                self.tap
+                    .pipe
+                    .event(event(Level::Error, "meters.too_many", text, &[("host", host.to_string())]));
+            }
+            return;
+        }
+        let reading = state.baseline.advance(host, &stats, answer.at_us);
+        self.tap.pipe.meters(reading).await;
+    }
+
+    fn failed(&mut self, host: Uuid, why: String, news: &mut News) {
+        let Some(state) = self.agents.get_mut(&host) else { return };
+        (state.asked, state.answered) = (false, false);
+        state.failures = state.failures.saturating_add(1);
+        // An agent that has just gone is the NSDB's news.
+        if state.failures == FAILURES && state.alive {
+            let name = name_of(&state.agent);
+            let text = format!("meters of {name} can't be read: {why}");
+            self.tap.pipe.event(event(
+                Level::Warning,
+                "meters.unreachable",
+                text,
+                &[("host", host.to_string()), ("reason", why.clone())],
+            ));
+            news.lost.push(format!("{name} ({why})"));
+        }
+    }
+}
+
+impl State {
+    fn new(agent: Agent, seen: Instant, due: Instant) -> State {
+        State {
+            agent,
+            alive: true,
+            seen,
+            due,
+            asked: false,
+            address: None,
+            baseline: Baseline::default(),
+            failures: 0,
+            answered: false,
+        }
+    }
+
+    /// Nothing is read for now: what comes after is a first reading.
+    fn reset(&mut self) {
+        self.baseline.clear();
+        (self.asked, self.failures, self.answered) = (false, 0, false);
+    }
+}
+
+impl News {
+    /// Logs one line for all that changed within a tick.
+    fn tell(self) {
+        if !self.lost.is_empty() {
+            log::warn!("meters can't be read: {}", named(&self.lost));
+        }
+        if !self.back.is_empty() {
+            log::info!("meters answer again: {}", named(&self.back));
+        }
+    }
+}
+
+/// Reads an agent where it answered last, or else finds where it answers.
+async fn read(agent: &Agent, known: Option<SocketAddr>, own: bool, local: &HashSet<IpAddr>) -> Result<(SocketAddr, Answer), String> {
+    let port = *agent
+        .stats_port
+        .as_ref()
+        .map_err(|text| format!("its {} is {text:?}", midonet::config::STATS_PORT))?;
+    let mut why = String::from("it has no address that can be its alone");
+    let addresses = agent.addresses.iter().map(|address| SocketAddr::new(*address, port));
+    let known = known.filter(|known| known.port() == port);
+    let mut tried = HashSet::new();
+    for address in known.into_iter().chain(addresses).take(MAX_PROBES) {
+        if !tried.insert(address) {
+            continue;
+        }
+        match http::get(address).await {
+            Ok(answer) => return Ok((address, answer)),
+            Err(error) => why = failure(address, &error),
+        }
+    }
+    for address in resolve(&agent.name, port).await {
+        // A name that leads to this machine is not another host's.
+        let its_own = own || !(address.ip().is_loopback() || local.contains(&address.ip()));
+        if its_own && tried.insert(address) {
+            match http::get(address).await {
+                Ok(answer) => return Ok((address, answer)),
+                Err(error) => why = failure(address, &error),
+            }
+        }
+    }
+    Err(why)
+}
+
+/// The addresses of a host's name; none when it has none or finding them takes long.
+async fn resolve(name: &str, port: u16) -> Vec<SocketAddr> {
+    if name.is_empty() {
+        return Vec::new();
+    }
+    match timeout(LOOKUP_TIMEOUT, lookup_host((name, port))).await {
+        Ok(Ok(addresses)) => addresses.take(2).collect(),
+        Ok(Err(_)) | Err(_) => Vec::new(),
+    }
+}
+
+fn failure(address: SocketAddr, error: &HttpError) -> String {
+    format!("{address}: {}", chain(error))
+}
+
+fn name_of(agent: &Agent) -> String {
+    if agent.name.is_empty() {
+        agent.host.to_string()
+    } else {
+        agent.name.clone()
+    }
+}
+
+fn named(names: &[String]) -> String {
+    let more = names.len().saturating_sub(MAX_NAMED);
+    let shown = names[..names.len() - more].join(", ");
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
 }

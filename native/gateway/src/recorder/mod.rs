@@ -21,6 +21,8 @@ mod address;
 mod endpoint;
 mod registration;
 
+pub(crate) use address::local_addresses;
+
 use std::time::Duration;
 
 use insights_protocol::event::Level;
