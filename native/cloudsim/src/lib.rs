@@ -14,11 +14,20 @@
 //! | [`view`] | the topology as agents simulate it, and the simulation of a packet |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod agent;
+pub mod clock;
 pub mod ids;
+pub mod ledger;
+pub mod nsdb;
 pub mod obj;
 pub mod plan;
+pub mod run;
 pub mod size;
+pub mod traffic;
 pub mod translate;
 pub mod view;
 pub mod zk;
 pub mod zoom;
+
+mod ledger_http;
+mod record;

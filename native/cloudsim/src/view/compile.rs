@@ -185,6 +185,10 @@ impl View {
                 network.macs.insert(mac, *port);
             }
         }
+        view.vms_by_tenant = vec![Vec::new(); view.tenants.len()];
+        for vm in &view.vms {
+            view.vms_by_tenant[view.ports[*vm as usize].tenant as usize].push(*vm);
+        }
         compile_routes(zoom, learned, &router_index, &mut view);
         compile_balancers(zoom, &router_index, &mut view);
         for fip in zoom.all(Kind::FloatingIp) {

@@ -36,6 +36,8 @@ pub struct View {
     pub tenants: Vec<String>,
     /// Ports of VMs that are bound to a host, by the order of their ids.
     pub vms: Vec<Index>,
+    /// The same, by tenant.
+    pub vms_by_tenant: Vec<Vec<Index>>,
     /// Ports of edge routers that are bound to a host.
     pub uplinks: Vec<Index>,
     /// Floating addresses with the VM's port.

@@ -340,6 +340,7 @@ impl Simulation<'_> {
         self.walk.stateful = true;
         self.packet.dst = IpAddr::V4(address);
         self.packet.dst_port = port;
+        self.rewritten = true;
         Some(true)
     }
 

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use insights_cloudsim::{
+    agent::sender,
+    run::{Options, Simulation, write_topology},
+    size::{Size, SizeArgs},
+    traffic::{Rate, Settings},
+};
+use midonet::nsdb::Root;
+use tracing_subscriber::EnvFilter;
+
+/// A simulated MidoNet cloud.
+///
+/// It writes the NSDB of an OpenStack cloud into a real ZooKeeper, as MidoNet's cluster does, and runs an agent for each host: with a session, its
+/// state, flow records to whatever recorder is registered, and traffic meters over HTTP.
+#[derive(Debug, Parser)]
+#[command(name = "insights-cloudsim", version, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// What to log, as tracing's filter
+    #[arg(long, global = true, env = "INSIGHTS_CLOUDSIM_LOG", default_value = "info,zookeeper_client=error")]
+    log: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write the cloud's topology, then run its agents and their traffic until Ctrl-C
+    Run(RunArgs),
+    /// Write the cloud's topology and end: no agents, so no state
+    Topology(CloudArgs),
+}
+
+#[derive(Args, Debug)]
+struct CloudArgs {
+    /// ZooKeeper servers
+    #[arg(long, value_name = "HOST:PORT,…", env = "MIDO_ZOOKEEPER_HOSTS", default_value = "127.0.0.1:2181")]
+    zookeeper: String,
+    /// The NSDB's root key
+    #[arg(long, value_name = "PATH", env = "MIDO_ZOOKEEPER_ROOT_KEY", default_value = "/midonet", value_parser = Root::new)]
+    root_key: Root,
+    #[command(flatten)]
+    size: SizeArgs,
+    /// The same seed and size give the same cloud
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Delete the objects, state and tables that the NSDB holds first
+    #[arg(long)]
+    reset: bool,
+    /// First address of the hosts, on the loopback: each has its own, on which its meters are served
+    #[arg(long, value_name = "ADDRESS", default_value = "127.64.0.0")]
+    underlay: Ipv4Addr,
+}
+
+#[derive(Args, Debug)]
+struct RunArgs {
+    #[command(flatten)]
+    cloud: CloudArgs,
+    /// Flow records per second, the mean over a day
+    #[arg(long, value_name = "N", default_value_t = 200.0)]
+    rate: f64,
+    /// Keep the rate the same all day
+    #[arg(long)]
+    flat: bool,
+    /// Percent of the agents that send JSON instead of binary records
+    #[arg(long, value_name = "PERCENT", default_value_t = 10, value_parser = clap::value_parser!(u8).range(0..=100))]
+    json: u8,
+    /// Stop the traffic after so many flow records
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// End after so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    duration: Option<u64>,
+    /// The service under which recorders are registered
+    #[arg(long, value_name = "NAME", default_value = "insights")]
+    endpoint_service: String,
+    /// Simulation threads of each agent: a meter has a line for each
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16))]
+    workers: u8,
+    /// Records that wait in each agent at most
+    #[arg(long, value_name = "N", default_value_t = sender::QUEUE)]
+    queue_size: usize,
+    /// Seconds between two choices of an endpoint
+    #[arg(long, value_name = "SECONDS", default_value_t = sender::CONNECTION_INTERVAL.as_secs_f64())]
+    connection_interval: f64,
+    /// Port of the meters on each host's address; 0 takes free ones
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    stats_port: u16,
+    /// Write the truth about the simulation to this file every second
+    #[arg(long, value_name = "FILE")]
+    ledger: Option<PathBuf>,
+    /// Serve the truth about the simulation over HTTP
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    ledger_listen: Option<String>,
+    /// Write a line for each record that was sent: host, cookie, class, source port, tenant
+    #[arg(long, value_name = "FILE")]
+    record_log: Option<PathBuf>,
+}
+
+pub(crate) fn main(cli: Cli) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&cli.log).context("read --log")?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    runtime.block_on(async {
+        match cli.command {
+            Command::Run(args) => run(args).await,
+            Command::Topology(args) => topology(&args).await,
+        }
+    })
+}
+
+async fn topology(args: &CloudArgs) -> anyhow::Result<()> {
+    let traffic = Settings {
+        rate: Rate { mean: 0.0, flat: true },
+        json_percent: 0,
+        seed: args.seed,
+        limit: Some(0),
+    };
+    let (_, nsdb) = write_topology(&options(args, traffic)).await?;
+    nsdb.close().await;
+    Ok(())
+}
+
+async fn run(args: RunArgs) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        args.rate.is_finite() && args.rate >= 0.0,
+        "--rate is {}, a number from 0 on is allowed",
+        args.rate
+    );
+    anyhow::ensure!(
+        args.connection_interval >= 0.0 && args.connection_interval <= 3600.0,
+        "--connection-interval is out of 0 to 3600"
+    );
+    anyhow::ensure!(args.queue_size > 0, "--queue-size is 0, at least 1 is needed");
+    let rate = Rate {
+        mean: args.rate,
+        flat: args.flat,
+    };
+    let traffic = Settings {
+        rate,
+        json_percent: args.json,
+        seed: args.cloud.seed,
+        limit: args.limit,
+    };
+    let options = Options {
+        stats_port: args.stats_port,
+        service: args.endpoint_service,
+        workers: usize::from(args.workers),
+        ledger: args.ledger,
+        ledger_listen: args.ledger_listen,
+        record_log: args.record_log,
+        queue: args.queue_size,
+        connection_interval: Duration::from_secs_f64(args.connection_interval),
+        ..options(&args.cloud, traffic)
+    };
+    let simulation = Simulation::start(options).await?;
+    if let Some(address) = simulation.ledger_address {
+        log::info!("the ledger is at http://{address}/");
+    }
+    log::info!("{} agents are running; Ctrl-C ends them", simulation.agents.len());
+    let over = async {
+        match args.duration {
+            Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = over => {}
+        () = interrupted() => log::info!("ending the agents' sessions"),
+    }
+    let (sent, made) = simulation.ledger.totals();
+    simulation.stop().await;
+    log::info!("sent {sent} of {made} flow records");
+    Ok(())
+}
+
+fn options(args: &CloudArgs, traffic: Settings) -> Options {
+    Options {
+        zookeeper: args.zookeeper.clone(),
+        root: args.root_key.clone(),
+        size: Size::from(&args.size),
+        seed: args.seed,
+        reset: args.reset,
+        underlay: args.underlay,
+        stats_port: 0,
+        service: "insights".to_owned(),
+        workers: 1,
+        traffic,
+        ledger: None,
+        ledger_listen: None,
+        record_log: None,
+        queue: sender::QUEUE,
+        connection_interval: sender::CONNECTION_INTERVAL,
+    }
+}
+
+/// Ctrl-C, or the termination that a supervisor sends.
+async fn interrupted() {
+    let terminated = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
+}

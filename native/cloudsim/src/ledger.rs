@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+//! What the simulation did, for whoever checks what arrived of it.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use uuid::Uuid;
+
+/// What a record was, beside its bytes: what the ledger counts it as once it is sent.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    pub host: Uuid,
+    pub cookie: u64,
+    pub class: Class,
+    pub tenant: Arc<str>,
+    /// The rule that dropped the packet.
+    pub rule: Option<Uuid>,
+    pub in_port: Option<Uuid>,
+    pub src_port: u16,
+    pub json: bool,
+}
+
+/// How a record reads to somebody who knows only the record.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// Actions are there: the packet goes on.
+    Forwarded,
+    /// No actions; a rule decided so.
+    Dropped,
+    /// No actions and no rule that dropped: no route, no MAC, or an internal error.
+    DroppedElsewhere,
+    /// Answered by a device; the record says NOOP.
+    Consumed,
+    /// Made by an agent itself.
+    Generated,
+    /// The second record of a flow, at the end of its tunnel.
+    Transit,
+}
+
+/// Numbers of one agent.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct AgentCounts {
+    pub name: String,
+    pub alive: bool,
+    /// Records whose last byte the socket took.
+    pub sent: u64,
+    pub sent_bytes: u64,
+    /// Lost because the queue of 128 records was full.
+    pub queue_full: u64,
+    /// Lost because no endpoint was known.
+    pub no_endpoint: u64,
+    /// Lost with a connection.
+    pub lost: u64,
+    pub connects: u64,
+    pub endpoint: Option<String>,
+}
+
+#[derive(Debug, Default, Serialize)]
+pub struct Records {
+    pub made: u64,
+    pub sent: u64,
+    pub sent_json: u64,
+    pub by_class: BTreeMap<Class, u64>,
+    pub by_tenant: BTreeMap<Arc<str>, u64>,
+    pub by_dropping_rule: BTreeMap<Uuid, u64>,
+    pub by_agent: BTreeMap<Uuid, AgentCounts>,
+}
+
+/// What the cloud consists of now.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Things {
+    pub objects: BTreeMap<&'static str, usize>,
+    pub hosts: usize,
+    pub hosts_alive: usize,
+    pub tenants: usize,
+    pub networks: usize,
+    pub routers: usize,
+    pub ports: usize,
+    pub ports_bound: usize,
+    pub ports_active: usize,
+    pub vm_ports: usize,
+    pub uplink_ports: usize,
+    pub tunnel_zones: usize,
+    pub vteps: usize,
+    pub load_balancers: usize,
+    pub floating_ips: usize,
+    pub security_groups: usize,
+}
+
+/// Something that happened to the cloud.
+#[derive(Clone, Debug, Serialize)]
+pub struct Happening {
+    /// Microseconds since the epoch.
+    pub time_us: i64,
+    pub what: String,
+}
+
+/// Happenings that are kept: a day of one every minute.
+const MAX_HAPPENINGS: usize = 1440;
+
+#[derive(Debug, Default)]
+struct Inner {
+    records: Records,
+    things: Things,
+    happenings: Vec<Happening>,
+    log: Option<BufWriter<File>>,
+    /// Distinct meters and their bytes by host, as the agents' end points show them.
+    meters: BTreeMap<Uuid, BTreeMap<String, (u64, u64)>>,
+}
+
+/// The truth about a running simulation.
+#[derive(Debug)]
+pub struct Ledger {
+    inner: Mutex<Inner>,
+    file: Option<PathBuf>,
+    started_us: i64,
+}
+
+#[derive(Serialize)]
+struct Page<'a> {
+    started_us: i64,
+    time_us: i64,
+    things: &'a Things,
+    records: &'a Records,
+    meters: &'a BTreeMap<Uuid, BTreeMap<String, (u64, u64)>>,
+    happenings: &'a [Happening],
+}
+
+impl Ledger {
+    /// `record_log` gets a line per record that was sent: host, cookie, class, tenant, source port.
+    pub fn new(file: Option<PathBuf>, record_log: Option<&Path>, now_us: i64) -> std::io::Result<Ledger> {
+        let log = record_log.map(|path| File::create(path).map(BufWriter::new)).transpose()?;
+        Ok(Ledger {
+            inner: Mutex::new(Inner { log, ..Inner::default() }),
+            file,
+            started_us: now_us,
+        })
+    }
+
+    pub fn made(&self, count: u64) {
+        self.inner.lock().records.made += count;
+    }
+
+    /// Records that one agent's socket took whole.
+    pub fn sent<'a>(&self, host: Uuid, bytes: u64, tallies: impl Iterator<Item = &'a Tally>) {
+        let mut inner = self.inner.lock();
+        let Inner { records, log, .. } = &mut *inner;
+        let mut count = 0;
+        for tally in tallies {
+            count += 1;
+            *records.by_class.entry(tally.class).or_default() += 1;
+            if !tally.tenant.is_empty() {
+                *records.by_tenant.entry(tally.tenant.clone()).or_default() += 1;
+            }
+            if let Some(rule) = tally.rule {
+                *records.by_dropping_rule.entry(rule).or_default() += 1;
+            }
+            records.sent_json += u64::from(tally.json);
+            if let Some(log) = log {
+                let class = serde_json::to_value(tally.class).unwrap_or_default();
+                let class = class.as_str().unwrap_or_default();
+                // A log that can't be written shows as a difference to the counts.
+                let _ = writeln!(log, "{} {} {class} {} {}", tally.host, tally.cookie, tally.src_port, tally.tenant);
+            }
+        }
+        records.sent += count;
+        let agent = records.by_agent.entry(host).or_default();
+        agent.sent += count;
+        agent.sent_bytes += bytes;
+    }
+
+    /// Changes an agent's own numbers.
+    pub fn agent(&self, host: Uuid, change: impl FnOnce(&mut AgentCounts)) {
+        change(self.inner.lock().records.by_agent.entry(host).or_default());
+    }
+
+    pub fn set_things(&self, things: Things) {
+        self.inner.lock().things = things;
+    }
+
+    pub fn set_meters(&self, host: Uuid, meters: BTreeMap<String, (u64, u64)>) {
+        self.inner.lock().meters.insert(host, meters);
+    }
+
+    pub fn happened(&self, time_us: i64, what: String) {
+        log::info!("{what}");
+        let mut inner = self.inner.lock();
+        if inner.happenings.len() == MAX_HAPPENINGS {
+            inner.happenings.remove(0);
+        }
+        inner.happenings.push(Happening { time_us, what });
+    }
+
+    /// Records sent so far, and made so far.
+    pub fn totals(&self) -> (u64, u64) {
+        let inner = self.inner.lock();
+        (inner.records.sent, inner.records.made)
+    }
+
+    pub fn to_json(&self, now_us: i64) -> String {
+        let inner = self.inner.lock();
+        let page = Page {
+            started_us: self.started_us,
+            time_us: now_us,
+            things: &inner.things,
+            records: &inner.records,
+            meters: &inner.meters,
+            happenings: &inner.happenings,
+        };
+        serde_json::to_string(&page).unwrap_or_else(|error| format!("{{\"error\":{:?}}}", error.to_string()))
+    }
+
+    /// Writes the ledger's file in one step, and what the log holds back.
+    pub fn flush(&self, now_us: i64) -> std::io::Result<()> {
+        if let Some(log) = &mut self.inner.lock().log {
+            log.flush()?;
+        }
+        let Some(file) = &self.file else { return Ok(()) };
+        let partial = file.with_extension("partial");
+        std::fs::write(&partial, self.to_json(now_us))?;
+        std::fs::rename(&partial, file)
+    }
+}
