@@ -11,13 +11,17 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod catalog;
+mod embedded;
 mod error;
 mod filter;
 mod ids;
+mod log;
+mod parquet;
 pub mod query;
 mod row;
 pub mod series;
 mod store;
+mod table;
 
 pub use error::StoreError;
 pub use filter::{End, FlowFilter, FlowTest, KnownField, Prefix};

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     StoreError,
+    catalog::HopCount,
     ids::{Appended, Cursor, Period, SiteId, StreamId},
     query::{
         Answer, Bin, DropsQuery, FlowPage, FlowQuery, HistogramQuery, HitsQuery, MeterQuery, MeterSeries, MeterTotal, RuleDrops, RuleHits,
@@ -60,6 +61,8 @@ pub trait Series: Send + Sync {
     fn totals(&self, site: SiteId, query: TotalsQuery) -> Outcome<'_, Answer<Vec<MeterTotal>>>;
     /// Hosts whose meters were read in the period, with the end of their last reading.
     fn metered_hosts(&self, site: SiteId, period: Period) -> Outcome<'_, Vec<(Uuid, i64)>>;
+    /// Records of flows and meter readings that are stored ([`crate::catalog::Hop::Stored`]) and were purged, by hour, memory included.
+    fn stored(&self, site: SiteId, period: Period) -> Outcome<'_, Vec<HopCount>>;
     fn usage(&self, site: SiteId) -> Outcome<'_, Usage>;
     /// Removes whole files, oldest first, until the site is at or below `bytes`. Returns what it gave back.
     fn purge(&self, site: SiteId, bytes: u64) -> Outcome<'_, Purged>;

@@ -5,8 +5,9 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
     StoreError,
-    catalog::Catalog,
-    ids::{SiteId, StreamId, StreamKind},
+    catalog::{Catalog, Hop, HopCount, blocking},
+    embedded::Embedded,
+    ids::{Period, SiteId, StreamId, StreamKind},
     series::Series,
 };
 
@@ -64,6 +65,19 @@ impl StoreOptions {
 }
 
 impl Store {
+    /// Opens or creates the embedded store of a folder and takes up what a crash left.
+    pub async fn open(options: StoreOptions) -> Result<Self, StoreError> {
+        blocking(move || {
+            let catalog = Catalog::open(&options.dir)?;
+            let series = Embedded::open(&options, catalog.clone())?;
+            Ok(Self {
+                series: Arc::new(series),
+                catalog,
+            })
+        })
+        .await
+    }
+
     /// A store of these two parts.
     pub fn new(series: Arc<dyn Series>, catalog: Catalog) -> Self {
         Self { series, catalog }
@@ -83,6 +97,20 @@ impl Store {
             StreamKind::Flows | StreamKind::Meters => self.series.cursor(site, stream).await,
             StreamKind::Topology | StreamKind::Events => self.catalog.stream_cursor(site, stream).await,
         }
+    }
+
+    /// Counts of all hops of a site, by hour: what gateways and collector counted, and what is stored at this moment.
+    pub async fn counts(&self, site: SiteId, period: Period) -> Result<Vec<HopCount>, StoreError> {
+        let mut counts = self.catalog.counts(site, period).await?;
+        counts.retain(|count| {
+            !matches!(
+                (count.hop, count.kind),
+                (Hop::Stored | Hop::Purged, StreamKind::Flows | StreamKind::Meters)
+            )
+        });
+        counts.extend(self.series.stored(site, period).await?);
+        counts.sort_by_key(|count| (count.hour_us, count.gateway, count.kind, count.hop));
+        Ok(counts)
     }
 
     /// Removes a site with all that is known of it.

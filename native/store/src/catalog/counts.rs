@@ -22,7 +22,12 @@ impl Catalog {
     /// Counts of the hours that meet the period, in order. [`Hop::Stored`] and [`Hop::Purged`] of flows and meters are kept by
     /// the store itself, when rows reach files and when files go.
     pub async fn counts(&self, site: SiteId, period: Period) -> Result<Vec<HopCount>, StoreError> {
-        self.read(move |db| {
+        let catalog = self.clone();
+        super::blocking(move || catalog.counts_now(site, period)).await
+    }
+
+    pub(crate) fn counts_now(&self, site: SiteId, period: Period) -> Result<Vec<HopCount>, StoreError> {
+        self.read_now(|db| {
             db.prepare_cached(
                 "SELECT gateway, kind, hour_us, hop, records FROM hop_counts WHERE site = ? AND hour_us >= ? AND hour_us < ?
                  ORDER BY hour_us, gateway, kind, hop",
@@ -48,7 +53,6 @@ impl Catalog {
             })
             .map_err(StoreError::catalog("read counts"))
         })
-        .await
     }
 }
 

@@ -102,7 +102,7 @@ impl Catalog {
     }
 }
 
-fn insert(tx: &Transaction<'_>, site: SiteId, event: &NewEvent) -> Result<(), StoreError> {
+pub(crate) fn insert(tx: &Transaction<'_>, site: SiteId, event: &NewEvent) -> Result<(), StoreError> {
     let loss = event.loss.as_ref();
     tx.prepare_cached(
         "INSERT INTO events

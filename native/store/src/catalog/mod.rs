@@ -14,9 +14,12 @@ pub(crate) mod files;
 mod gateways;
 mod schema;
 mod sites;
-mod streams;
+pub(crate) mod streams;
 mod topology;
 mod types;
 
+pub(crate) use counts::{add as add_count, hour_of};
 pub use db::Catalog;
+pub(crate) use db::blocking;
+pub(crate) use events::insert as add_event;
 pub use types::*;

@@ -104,9 +104,10 @@ const STEPS: &[&str] = &[
         deleted INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
 
+    -- Time series don't ask whether their site is still there, and neither do their counts and events: erasing a site removes them.
     CREATE TABLE events (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
-        site BLOB NOT NULL REFERENCES sites (id) ON DELETE CASCADE,
+        site BLOB NOT NULL,
         at_us INTEGER NOT NULL,
         level INTEGER NOT NULL,
         kind TEXT NOT NULL,
@@ -123,7 +124,7 @@ const STEPS: &[&str] = &[
     CREATE INDEX events_loss ON events (site, loss_last_us) WHERE loss_kind IS NOT NULL;
 
     CREATE TABLE hop_counts (
-        site BLOB NOT NULL REFERENCES sites (id) ON DELETE CASCADE,
+        site BLOB NOT NULL,
         hour_us INTEGER NOT NULL,
         gateway BLOB NOT NULL,
         kind INTEGER NOT NULL,

@@ -173,10 +173,27 @@ impl Catalog {
         .await
     }
 
+    /// Sites that have a quota, and those quotas.
+    pub(crate) fn quotas_now(&self) -> Result<Vec<(SiteId, u64)>, StoreError> {
+        self.read_now(|db| {
+            db.prepare_cached("SELECT id, quota_bytes FROM sites WHERE deleted_us IS NULL AND quota_bytes > 0")
+                .and_then(|mut select| {
+                    select
+                        .query_map([], |row| Ok((SiteId(Uuid::from_bytes(row.get(0)?)), row.get::<_, i64>(1)? as u64)))?
+                        .collect()
+                })
+                .map_err(StoreError::catalog("list quotas"))
+        })
+    }
+
     /// Removes all that the catalogue holds of a site, the site itself included. The time series go before, see [`crate::Store::remove_site`].
     pub(crate) async fn erase_site(&self, id: SiteId) -> Result<(), StoreError> {
         self.write(move |tx| {
             let failed = StoreError::catalog;
+            tx.execute("DELETE FROM events WHERE site = ?", [id.0.as_bytes()])
+                .map_err(failed("erase events"))?;
+            tx.execute("DELETE FROM hop_counts WHERE site = ?", [id.0.as_bytes()])
+                .map_err(failed("erase counts"))?;
             tx.execute("DELETE FROM stream_cursors WHERE site = ?", [id.0.as_bytes()])
                 .map_err(failed("erase cursors"))?;
             tx.execute("DELETE FROM topology_versions WHERE site = ?", [id.0.as_bytes()])

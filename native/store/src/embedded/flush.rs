@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+//! From memory to files.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use super::{
+    commit::cause,
+    open::{NEXT_LSN, NEXT_ROW},
+    state::{SiteData, State},
+};
+use crate::{
+    StoreError,
+    catalog::{Hop, HopCount, add_count, files, streams},
+    ids::StreamKind,
+    parquet::{DataFile, write_sorted},
+    table::{MemBatch, TableKind},
+};
+
+/// Tables that are written before their files enter the catalogue together: bounds the rows that are in memory and in files at once.
+const ROUND: usize = 64;
+
+/// Pause after a round that failed, so that a full disk is not hammered.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// Longest time between two looks at the age of rows.
+const LOOK: Duration = Duration::from_secs(1);
+
+pub(super) fn start(state: Arc<State>) -> Result<JoinHandle<()>, StoreError> {
+    std::thread::Builder::new()
+        .name("store-flush".into())
+        .spawn(move || {
+            while !state.is_stopping() {
+                state.wait(LOOK.min(state.options.flush_age / 4));
+                let due = due(&state);
+                if let Err(error) = flush(&state, due) {
+                    log::error!("{error}: {}; trying again", cause(&error));
+                    state.rest(PAUSE);
+                }
+            }
+        })
+        .map_err(|source| StoreError::io("start the flush thread", source))
+}
+
+/// Everything that is in memory now.
+pub(super) fn flush_all(state: &State) -> Result<(), StoreError> {
+    flush(state, tables(state))
+}
+
+type TableOf = (Arc<SiteData>, TableKind);
+
+fn tables(state: &State) -> Vec<TableOf> {
+    state
+        .sites()
+        .into_iter()
+        .flat_map(|site| TableKind::ALL.map(|kind| (Arc::clone(&site), kind)))
+        .collect()
+}
+
+/// The tables that reached a bound; when all of memory is half full, the largest ones too.
+fn due(state: &State) -> Vec<TableOf> {
+    let options = &state.options;
+    let now = Instant::now();
+    let mut due = Vec::new();
+    let mut others = Vec::new();
+    let mut relieved = 0;
+    for (site, kind) in tables(state) {
+        let table = site.table(kind).lock();
+        let (rows, bytes, since) = table.waiting();
+        let old = since.is_some_and(|since| now.duration_since(since) >= options.flush_age);
+        let is_due = table.has_frozen() || old || rows >= options.flush_rows || bytes >= options.flush_bytes;
+        drop(table);
+        if is_due {
+            relieved += bytes;
+            due.push((site, kind));
+        } else if rows > 0 {
+            others.push((bytes, site, kind));
+        }
+    }
+    let mut left = state.gauge.used().saturating_sub(relieved);
+    others.sort_by_key(|(bytes, ..)| std::cmp::Reverse(*bytes));
+    for (bytes, site, kind) in others {
+        if left <= state.gauge.limit() / 2 {
+            break;
+        }
+        left = left.saturating_sub(bytes);
+        due.push((site, kind));
+    }
+    due
+}
+
+fn flush(state: &State, due: Vec<TableOf>) -> Result<(), StoreError> {
+    for round in due.chunks(ROUND) {
+        let _one = state.flushing.lock();
+        flush_round(state, round)?;
+    }
+    Ok(())
+}
+
+struct Written {
+    site: Arc<SiteData>,
+    kind: TableKind,
+    rows: Vec<Arc<MemBatch>>,
+    files: Vec<files::FileEntry>,
+}
+
+fn flush_round(state: &State, due: &[TableOf]) -> Result<(), StoreError> {
+    let mut written = Vec::new();
+    for (site, kind) in due {
+        // It may have been removed since.
+        if state.known_site(site.id).is_none_or(|known| !Arc::ptr_eq(&known, site)) {
+            continue;
+        }
+        let rows = site.table(*kind).lock().freeze();
+        if rows.is_empty() {
+            continue;
+        }
+        let batches: Vec<_> = rows.iter().map(|batch| &batch.rows).collect();
+        let files = write_sorted(&site.table_dir(*kind), site.id, *kind, &batches)?;
+        written.push(Written {
+            site: Arc::clone(site),
+            kind: *kind,
+            rows,
+            files,
+        });
+    }
+    // Asked before the cursors: a record that is applied in between stays in the log, whatever its cursor says here.
+    let applied = state.applied_lsn.load(Ordering::Acquire);
+    let cursors = state.cursors.lock().take_moved();
+    if written.is_empty() && cursors.is_empty() {
+        return release(state, applied);
+    }
+    let next_row = state.next_row.load(Ordering::Relaxed);
+    let counting = state.counting.write();
+    let ids = state.catalog.write_now(|tx| {
+        let mut ids = Vec::new();
+        for part in &written {
+            ids.push(part.files.iter().map(|file| files::add(tx, file)).collect::<Result<Vec<_>, _>>()?);
+            let last = part.rows.iter().map(|batch| batch.lsn).max().unwrap_or(0);
+            files::set_watermark(tx, part.site.id, part.kind, last)?;
+            for count in stored(part) {
+                add_count(tx, part.site.id, &count)?;
+            }
+        }
+        for (site, cursor) in &cursors {
+            streams::advance(tx, *site, *cursor)?;
+        }
+        files::raise_number(tx, NEXT_LSN, applied)?;
+        files::raise_number(tx, NEXT_ROW, next_row)?;
+        Ok(ids)
+    });
+    let ids = match ids {
+        Ok(ids) => ids,
+        Err(error) => {
+            state.cursors.lock().put_back(&cursors);
+            // The rows stay frozen and are written again; these files are in no list.
+            for part in &written {
+                for file in &part.files {
+                    let _ = std::fs::remove_file(part.site.table_dir(part.kind).join(&file.name));
+                }
+            }
+            return Err(error);
+        }
+    };
+    for (part, ids) in written.iter().zip(ids) {
+        let dir = part.site.table_dir(part.kind);
+        let files = ids
+            .into_iter()
+            .zip(&part.files)
+            .map(|(id, file)| Arc::new(DataFile::new(id, dir.join(&file.name), file)))
+            .collect();
+        part.site.table(part.kind).lock().thaw(files);
+    }
+    drop(counting);
+    drop(written);
+    release(state, applied)
+}
+
+fn stored(part: &Written) -> Vec<HopCount> {
+    let kind = match part.kind {
+        TableKind::Flows => StreamKind::Flows,
+        TableKind::Meters => StreamKind::Meters,
+        TableKind::Paths => return Vec::new(),
+    };
+    let of_batch = |batch: &Arc<MemBatch>| {
+        let gateway = batch.gateway;
+        batch.counts.clone().into_iter().map(move |(hour_us, records)| HopCount {
+            gateway,
+            kind,
+            hour_us,
+            hop: Hop::Stored,
+            records,
+        })
+    };
+    part.rows.iter().flat_map(of_batch).collect()
+}
+
+/// Gives the segments of the log back whose rows are all in files and whose cursors are in the catalogue.
+fn release(state: &State, applied: u64) -> Result<(), StoreError> {
+    let oldest = tables(state)
+        .into_iter()
+        .filter_map(|(site, kind)| site.table(kind).lock().oldest_lsn())
+        .min();
+    state.log.lock().release(oldest.map_or(applied, |oldest| oldest.min(applied)))
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs::{File, TryLockError},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use datafusion::arrow::datatypes::UInt64Type;
+
+use super::{
+    commit::mem_batch,
+    state::{Cursors, SiteData, State, new_site},
+};
+use crate::{
+    StoreError,
+    catalog::{Catalog, files, streams},
+    ids::{SiteId, StreamKind},
+    log::{LogRecord, LogWriter, recover},
+    parquet::DataFile,
+    store::StoreOptions,
+    table::{Gauge, TableKind, columns_of},
+};
+
+/// Names of the numbers that outlive the commit log.
+pub(super) const NEXT_LSN: &str = "next_lsn";
+pub(super) const NEXT_ROW: &str = "next_row";
+
+/// Reads what the folder holds: the files that the catalogue lists, and the log behind them.
+pub(super) fn open(options: &StoreOptions, catalog: Catalog) -> Result<State, StoreError> {
+    let lock = lock(&options.dir)?;
+    let (listed, marks, cursors, lsn_floor, row_floor) = catalog.read_now(|db| {
+        let cursors = streams::all(db, &[StreamKind::Flows, StreamKind::Meters])?;
+        Ok((
+            files::all(db)?,
+            files::watermarks(db)?,
+            cursors,
+            files::number(db, NEXT_LSN)?,
+            files::number(db, NEXT_ROW)?,
+        ))
+    })?;
+    let mut sites = list_files(options, listed)?;
+    let marks: HashMap<(SiteId, TableKind), u64> = marks.into_iter().map(|(site, kind, lsn)| ((site, kind), lsn)).collect();
+    let mut replay = Replay {
+        options,
+        sites: &mut sites,
+        marks,
+        cursors: Cursors::default(),
+        gauge: Gauge::new(options.memory_bytes),
+        // Zero stands for "no record" in watermarks.
+        next_row: row_floor.max(1),
+        records: 0,
+    };
+    for (site, cursor) in cursors {
+        replay.cursors.advance(site, cursor);
+    }
+    let dir = options.dir.join("log");
+    let recovered = recover(&dir, lsn_floor.max(1), |record| replay.take(record))?;
+    let Replay {
+        cursors,
+        gauge,
+        next_row,
+        records,
+        ..
+    } = replay;
+    if recovered.torn_bytes > 0 {
+        log::warn!(
+            "the commit log ended in {} bytes of a write that was not finished; nothing acknowledged was in them",
+            recovered.torn_bytes
+        );
+    }
+    if records > 0 {
+        log::info!("took {records} batches up from the commit log");
+    }
+    let log = LogWriter::open(dir, options.segment_bytes, recovered.next_lsn, recovered.segments)?;
+    Ok(State::new(
+        options.clone(),
+        catalog,
+        gauge,
+        cursors,
+        log,
+        recovered.next_lsn,
+        next_row,
+        lock,
+        sites,
+    ))
+}
+
+fn lock(dir: &Path) -> Result<File, StoreError> {
+    let path = dir.join("lock");
+    let failed = |source| StoreError::io(format!("lock {}", path.display()), source);
+    std::fs::create_dir_all(dir).map_err(failed)?;
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked {
+            path: dir.display().to_string(),
+        }),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+/// Sites with their listed files. What is on the disk and not listed is left from a crash, and removed.
+fn list_files(options: &StoreOptions, listed: Vec<(u64, files::FileEntry)>) -> Result<HashMap<SiteId, Arc<SiteData>>, StoreError> {
+    let mut sites: HashMap<SiteId, Arc<SiteData>> = HashMap::new();
+    let mut keep: HashSet<PathBuf> = HashSet::new();
+    let mut by_table: HashMap<(SiteId, TableKind), Vec<Arc<DataFile>>> = HashMap::new();
+    for (id, entry) in listed {
+        let site = sites.entry(entry.site).or_insert_with(|| Arc::new(new_site(options, entry.site)));
+        let path = site.table_dir(entry.kind).join(&entry.name);
+        match std::fs::metadata(&path) {
+            Ok(found) if found.len() == entry.bytes => {
+                keep.insert(path.clone());
+                by_table
+                    .entry((entry.site, entry.kind))
+                    .or_default()
+                    .push(Arc::new(DataFile::new(id, path, &entry)));
+            }
+            Ok(found) => {
+                keep.insert(path.clone());
+                log::error!(
+                    "{} has {} bytes, the catalogue says {}: its {} rows are left out",
+                    path.display(),
+                    found.len(),
+                    entry.bytes,
+                    entry.rows
+                );
+            }
+            Err(error) => log::error!(
+                "{} is in the catalogue and can't be read ({error}): its {} rows are lost",
+                path.display(),
+                entry.rows
+            ),
+        }
+    }
+    for ((site, kind), files) in by_table {
+        if let Some(site) = sites.get(&site) {
+            site.table(kind).lock().add_files(files);
+        }
+    }
+    remove_unlisted(&options.dir.join("sites"), &keep)?;
+    Ok(sites)
+}
+
+fn remove_unlisted(dir: &Path, keep: &HashSet<PathBuf>) -> Result<(), StoreError> {
+    let failed = |source| StoreError::io(format!("clean {}", dir.display()), source);
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    for entry in entries {
+        let path = entry.map_err(failed)?.path();
+        if path.is_dir() {
+            remove_unlisted(&path, keep)?;
+        } else if !keep.contains(&path) {
+            std::fs::remove_file(&path).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+struct Replay<'a> {
+    options: &'a StoreOptions,
+    sites: &'a mut HashMap<SiteId, Arc<SiteData>>,
+    marks: HashMap<(SiteId, TableKind), u64>,
+    cursors: Cursors,
+    gauge: Arc<Gauge>,
+    next_row: u64,
+    records: u64,
+}
+
+impl Replay<'_> {
+    /// Takes the rows that are not in files.
+    fn take(&mut self, record: LogRecord) -> Result<(), StoreError> {
+        let LogRecord { lsn, site, cursor, tables } = record;
+        for table in tables {
+            if table.kind == TableKind::Flows
+                && let Some(last) = columns_of(&table.rows).numbers::<UInt64Type>("row")?.values().last()
+            {
+                self.next_row = self.next_row.max(last + 1);
+            }
+            if self.marks.get(&(site, table.kind)).is_some_and(|mark| lsn <= *mark) {
+                continue;
+            }
+            let data = self.sites.entry(site).or_insert_with(|| Arc::new(new_site(self.options, site)));
+            let reserved = self.gauge.reserve(table.rows.get_array_memory_size());
+            let batch = mem_batch(lsn, cursor, table.kind, table.rows, reserved)?;
+            data.table(table.kind).lock().push(Arc::new(batch));
+        }
+        self.cursors.advance(site, cursor);
+        self.records += 1;
+        Ok(())
+    }
+}

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+//! What is done to files later: merging small ones, and retention.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    thread::JoinHandle,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use datafusion::logical_expr::ident;
+use futures::TryStreamExt;
+
+use super::{
+    commit::cause,
+    state::{SiteData, State},
+};
+use crate::{
+    StoreError,
+    catalog::{Hop, HopCount, Level, NewEvent, add_count, add_event, files},
+    ids::{SiteId, StreamKind},
+    parquet::{DataFile, FileWriter},
+    query::{Engine, SiteTable},
+    series::Purged,
+    table::{DAY_US, Snapshot, TableKind},
+};
+
+/// Files that are merged at once: each is open while it lasts.
+const MERGE_FILES: usize = 32;
+
+/// Files of like size that a day may have before they are merged.
+const LIKE_FILES: usize = 8;
+
+/// Files of like size differ by less than this factor; so each row is written a few times at most.
+const TIER: u64 = 8;
+
+pub(super) fn start(state: Arc<State>, engine: Arc<Engine>) -> Result<JoinHandle<()>, StoreError> {
+    std::thread::Builder::new()
+        .name("store-upkeep".into())
+        .spawn(move || {
+            while !state.is_stopping() {
+                state.rest(state.options.upkeep_every);
+                for work in [hold_to_quotas, merge_small] {
+                    if !state.is_stopping()
+                        && let Err(error) = work(&state, &engine)
+                    {
+                        log::error!("{error}: {}; trying again", cause(&error));
+                    }
+                }
+            }
+        })
+        .map_err(|source| StoreError::io("start the upkeep thread", source))
+}
+
+fn hold_to_quotas(state: &State, _: &Engine) -> Result<(), StoreError> {
+    for (site, quota) in state.catalog.quotas_now()? {
+        purge(state, site, quota)?;
+    }
+    Ok(())
+}
+
+/// Removes the oldest files of a site until it is at or below `bytes`.
+pub(super) fn purge(state: &State, id: SiteId, bytes: u64) -> Result<Purged, StoreError> {
+    let _one = state.keeping.lock();
+    let mut purged = Purged::default();
+    let Some(site) = state.known_site(id) else { return Ok(purged) };
+    let mut used = state.usage(id).total();
+    let mut oldest: Vec<(TableKind, Arc<DataFile>)> = Vec::new();
+    for kind in [TableKind::Flows, TableKind::Meters] {
+        oldest.extend(site.table(kind).lock().files().iter().map(|file| (kind, Arc::clone(file))));
+    }
+    oldest.sort_by_key(|(_, file)| (file.max_us, file.id));
+    let mut gone: Vec<(TableKind, Arc<DataFile>)> = Vec::new();
+    for (kind, file) in oldest {
+        if used <= bytes {
+            break;
+        }
+        used = used.saturating_sub(file.bytes);
+        purged.until_us = purged.until_us.max(Some(file.max_us));
+        gone.push((kind, file));
+        if kind == TableKind::Flows {
+            for paths in unused_paths(&site, &gone) {
+                used = used.saturating_sub(paths.bytes);
+                gone.push((TableKind::Paths, paths));
+            }
+        }
+    }
+    if gone.is_empty() {
+        return Ok(purged);
+    }
+    purged.files = gone.len() as u64;
+    purged.rows = gone.iter().filter(|(kind, _)| *kind != TableKind::Paths).map(|(_, file)| file.rows).sum();
+    purged.bytes = gone.iter().map(|(_, file)| file.bytes).sum();
+    let counting = state.counting.write();
+    state.catalog.write_now(|tx| {
+        for (kind, file) in &gone {
+            files::remove(tx, file.id)?;
+            let kind = match kind {
+                TableKind::Flows => StreamKind::Flows,
+                TableKind::Meters => StreamKind::Meters,
+                TableKind::Paths => continue,
+            };
+            // A file holds rows of all gateways and of a whole day.
+            let hour_us = file.day * DAY_US;
+            let count = HopCount {
+                gateway: uuid::Uuid::nil(),
+                kind,
+                hour_us,
+                hop: Hop::Purged,
+                records: file.rows,
+            };
+            add_count(tx, id, &count)?;
+        }
+        add_event(tx, id, &purge_event(purged, bytes))
+    })?;
+    for kind in TableKind::ALL {
+        let of_kind: Vec<_> = gone.iter().filter(|(of, _)| *of == kind).map(|(_, file)| Arc::clone(file)).collect();
+        site.table(kind).lock().replace(&of_kind, Vec::new());
+    }
+    drop(counting);
+    site.known.lock().clear();
+    gone.iter().for_each(|(_, file)| file.give_up());
+    Ok(purged)
+}
+
+/// Files of paths of days that have no flows left, in files or in memory, when `gone` are gone.
+fn unused_paths(site: &SiteData, gone: &[(TableKind, Arc<DataFile>)]) -> Vec<Arc<DataFile>> {
+    let is_gone = |file: &DataFile| gone.iter().any(|(_, gone)| gone.id == file.id);
+    let flows = site.table(TableKind::Flows).lock();
+    let mut days: BTreeSet<i64> = flows.files().iter().filter(|file| !is_gone(file)).map(|file| file.day).collect();
+    for batch in flows.memory() {
+        days.extend(batch.min_us.div_euclid(DAY_US)..=batch.max_us.div_euclid(DAY_US));
+    }
+    drop(flows);
+    // Only days up to the newest purged one: flows of a later day may just be on their way.
+    let newest = gone.iter().filter(|(kind, _)| *kind == TableKind::Flows).map(|(_, file)| file.day).max();
+    let paths = site.table(TableKind::Paths).lock();
+    let unused = |file: &&Arc<DataFile>| !is_gone(file) && Some(file.day) <= newest && !days.contains(&file.day);
+    paths.files().iter().filter(unused).cloned().collect()
+}
+
+fn purge_event(purged: Purged, quota: u64) -> NewEvent {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64);
+    NewEvent {
+        at_us: now,
+        level: Level::Info,
+        kind: "retention.purged".into(),
+        text: format!(
+            "removed the oldest {} rows in {} files ({} bytes) to keep the site within its quota",
+            purged.rows, purged.files, purged.bytes
+        ),
+        fields: serde_json::json!({
+            "rows": purged.rows, "files": purged.files, "bytes": purged.bytes, "until_us": purged.until_us, "quota_bytes": quota,
+        })
+        .to_string(),
+        gateway: None,
+        loss: None,
+    }
+}
+
+/// Removes all time series of a site.
+pub(super) fn remove_site(state: &State, id: SiteId) -> Result<(), StoreError> {
+    let _no_upkeep = state.keeping.lock();
+    let _no_flush = state.flushing.lock();
+    let Some(site) = state.known_site(id) else { return Ok(()) };
+    state.forget_site(id);
+    state.cursors.lock().forget_site(id);
+    let applied = state.applied_lsn.load(std::sync::atomic::Ordering::Acquire);
+    state.catalog.write_now(|tx| {
+        files::erase_site(tx, id)?;
+        // What the log still holds of it is not taken up again.
+        TableKind::ALL
+            .into_iter()
+            .try_for_each(|kind| files::set_watermark(tx, id, kind, applied.saturating_sub(1)))
+    })?;
+    for kind in TableKind::ALL {
+        site.table(kind).lock().files().iter().for_each(|file| file.give_up());
+    }
+    match std::fs::remove_dir_all(&site.dir) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(StoreError::io(format!("remove {}", site.dir.display()), source)),
+    }
+}
+
+fn merge_small(state: &State, engine: &Engine) -> Result<(), StoreError> {
+    for site in state.sites() {
+        for kind in TableKind::ALL {
+            while let Some(files) = to_merge(&site, kind, state.options.merge_rows) {
+                if state.is_stopping() {
+                    return Ok(());
+                }
+                merge(state, engine, &site, kind, files)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Merges all that can be merged now; for tests and for the command line.
+#[cfg(test)]
+pub(super) fn merge_now(state: &State, engine: &Engine) -> Result<(), StoreError> {
+    merge_small(state, engine)
+}
+
+/// Files of one day, small and of like size, when there are enough of them.
+fn to_merge(site: &SiteData, kind: TableKind, small: u64) -> Option<Vec<Arc<DataFile>>> {
+    let mut tiers: BTreeMap<(i64, u32), Vec<Arc<DataFile>>> = BTreeMap::new();
+    for file in site.table(kind).lock().files().iter().filter(|file| file.rows < small) {
+        tiers.entry((file.day, file.rows.max(1).ilog(TIER))).or_default().push(Arc::clone(file));
+    }
+    let mut files = tiers.into_values().find(|files| files.len() >= LIKE_FILES)?;
+    files.truncate(MERGE_FILES);
+    Some(files)
+}
+
+fn merge(state: &State, engine: &Engine, site: &Arc<SiteData>, kind: TableKind, old: Vec<Arc<DataFile>>) -> Result<(), StoreError> {
+    let _one = state.keeping.lock();
+    let listed = |file: &Arc<DataFile>| site.table(kind).lock().files().iter().any(|listed| listed.id == file.id);
+    let known = state.known_site(site.id).is_some_and(|known| Arc::ptr_eq(&known, site));
+    let Some(day) = old.first().map(|file| file.day).filter(|_| known && old.iter().all(listed)) else {
+        return Ok(());
+    };
+    let mut writer = FileWriter::create(&site.table_dir(kind), site.id, kind, day)?;
+    let snapshot = Snapshot {
+        memory: Vec::new(),
+        files: old.clone(),
+    };
+    let whole = engine.run_now(async |run| {
+        let order = kind
+            .order()
+            .iter()
+            .map(|(name, descending)| ident(*name).sort(!descending, false))
+            .collect();
+        let failed = |source| StoreError::columns("merge files", source);
+        let frame = run.table(SiteTable::ordered(kind, snapshot))?.sort(order).map_err(failed)?;
+        let mut batches = run.stream(frame).await?;
+        while let Some(batch) = batches.try_next().await.map_err(failed)? {
+            if state.is_stopping() {
+                return Ok(false);
+            }
+            writer.push(&batch)?;
+        }
+        Ok(true)
+    })?;
+    if !whole {
+        return Ok(());
+    }
+    let rows: u64 = old.iter().map(|file| file.rows).sum();
+    if kind != TableKind::Paths && writer.rows() != rows {
+        return Err(StoreError::Damaged {
+            path: site.table_dir(kind).display().to_string(),
+            detail: format!("{} rows came out of files that the catalogue says have {rows}", writer.rows()),
+        });
+    }
+    let entry = writer.finish()?;
+    let path = site.table_dir(kind).join(&entry.name);
+    let id = state.catalog.write_now(|tx| {
+        old.iter().try_for_each(|file| files::remove(tx, file.id))?;
+        files::add(tx, &entry)
+    });
+    let id = id.inspect_err(|_| {
+        let _ = std::fs::remove_file(&path);
+    })?;
+    site.table(kind).lock().replace(&old, vec![Arc::new(DataFile::new(id, path, &entry))]);
+    old.iter().for_each(|file| file.give_up());
+    Ok(())
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+use std::{cmp::Reverse, sync::Arc};
+
+use datafusion::{arrow::array::RecordBatch, logical_expr::Expr, logical_expr::ident, logical_expr::lit};
+use futures::TryStreamExt;
+
+use super::{
+    FlowPage, FlowQuery, SiteTable, StoredFlow, View,
+    compile::{behind, check, compile, in_period, path_tests, time},
+    engine::{Run, failed},
+    paths::resolve,
+};
+use crate::{
+    StoreError,
+    ids::Period,
+    parquet::DataFile,
+    row::FlowId,
+    table::{Snapshot, TableKind, flow_ids, flows},
+};
+
+/// Files that are read first; twice as many each time, up to the bound, until the page is full. Files hardly overlap in time, so the
+/// newest one nearly always suffices when many flows match.
+const FIRST_FILES: usize = 2;
+const MOST_FILES: usize = 32;
+
+/// A page of flows, newest first.
+pub(crate) async fn flow_page(run: Run, view: Arc<dyn View>, query: FlowQuery) -> Result<FlowPage, StoreError> {
+    check(&query.filter)?;
+    if query.limit == 0 || query.limit > FlowQuery::MAX_LIMIT {
+        return Err(StoreError::Invalid(format!("a page has 1 to {} flows", FlowQuery::MAX_LIMIT)));
+    }
+    let period = match query.after {
+        Some(after) => Period::new(query.period.from_us, query.period.to_us.min(after.time_us.saturating_add(1))),
+        None => query.period,
+    };
+    if period.is_empty() {
+        return Ok(FlowPage::default());
+    }
+    let paths = resolve(&run, view.as_ref(), period, path_tests(&query.filter)).await?;
+    let mut predicate = in_period(period);
+    if let Some(after) = query.after {
+        predicate = predicate.and(behind(after));
+    }
+    if let Some(filter) = compile(&query.filter, &paths) {
+        predicate = predicate.and(filter);
+    }
+    // One more than asked for tells whether there is a next page.
+    let mut page = Page {
+        limit: query.limit + 1,
+        flows: Vec::new(),
+    };
+    let snapshot = view.flows(period);
+    let memory = Snapshot {
+        memory: snapshot.memory,
+        files: Vec::new(),
+    };
+    page.add(&newest(&run, SiteTable::grouped(TableKind::Flows, memory, 1), predicate.clone(), page.limit).await?)?;
+    let mut files = snapshot.files.as_slice();
+    let mut chunk = FIRST_FILES;
+    while let Some(next) = next_files(&mut files, &page, &mut chunk) {
+        // What is older than a full page's last flow need not be looked at.
+        let predicate = match page.floor() {
+            Some(floor) => predicate.clone().and(ident("time").gt_eq(time(floor))),
+            None => predicate.clone(),
+        };
+        let table = SiteTable::ordered(
+            TableKind::Flows,
+            Snapshot {
+                memory: Vec::new(),
+                files: next,
+            },
+        );
+        page.add(&newest(&run, table, predicate, page.limit).await?)?;
+    }
+    let more = page.flows.len() > query.limit;
+    page.flows.truncate(query.limit);
+    let next = page.flows.last().filter(|_| more).map(|flow| flow.id);
+    Ok(FlowPage { flows: page.flows, next })
+}
+
+/// One flow by its identity.
+pub(crate) async fn flow_by_id(run: Run, view: Arc<dyn View>, id: FlowId) -> Result<Option<StoredFlow>, StoreError> {
+    let Some(end) = id.time_us.checked_add(1) else { return Ok(None) };
+    let snapshot = view.flows(Period::new(id.time_us, end));
+    let predicate = ident("time").eq(time(id.time_us)).and(ident("row").eq(lit(id.row)));
+    let threads = run.threads();
+    let found = newest(&run, SiteTable::grouped(TableKind::Flows, snapshot, threads), predicate, 1).await?;
+    Ok(found.iter().map(flows).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().next())
+}
+
+struct Page {
+    limit: usize,
+    flows: Vec<StoredFlow>,
+}
+
+impl Page {
+    fn add(&mut self, batches: &[RecordBatch]) -> Result<(), StoreError> {
+        let floor = self.flows.last().filter(|_| self.flows.len() >= self.limit).map(|flow| flow.id);
+        for batch in batches {
+            let ids = flow_ids(batch)?;
+            if floor.is_none_or(|floor| ids.iter().any(|id| *id > floor)) {
+                self.flows.extend(flows(batch)?);
+            }
+        }
+        self.flows.sort_unstable_by_key(|flow| Reverse(flow.id));
+        self.flows.truncate(self.limit);
+        Ok(())
+    }
+
+    /// Time of the last flow of a full page.
+    fn floor(&self) -> Option<i64> {
+        self.flows.last().filter(|_| self.flows.len() >= self.limit).map(|flow| flow.id.time_us)
+    }
+}
+
+/// The files to be read next: newest first, none that can't have anything for the page.
+fn next_files(files: &mut &[Arc<DataFile>], page: &Page, chunk: &mut usize) -> Option<Vec<Arc<DataFile>>> {
+    let (next, rest) = files.split_at((*chunk).min(files.len()));
+    *files = rest;
+    *chunk = (*chunk * 2).min(MOST_FILES);
+    let next: Vec<_> = next
+        .iter()
+        .filter(|file| page.floor().is_none_or(|floor| file.max_us >= floor))
+        .cloned()
+        .collect();
+    // The list is in the order of the last row: where none is left, none follows.
+    if next.is_empty() { None } else { Some(next) }
+}
+
+async fn newest(run: &Run, table: SiteTable, predicate: Expr, limit: usize) -> Result<Vec<RecordBatch>, StoreError> {
+    if table.size() == (0, 0) {
+        return Ok(Vec::new());
+    }
+    let order = TableKind::Flows
+        .order()
+        .iter()
+        .map(|(name, descending)| ident(*name).sort(!descending, false))
+        .collect();
+    let frame = run
+        .table(table)?
+        .filter(predicate)
+        .and_then(|frame| frame.sort(order))
+        .and_then(|frame| frame.limit(0, Some(limit)));
+    run.stream(frame.map_err(failed)?).await?.try_collect().await.map_err(failed)
+}

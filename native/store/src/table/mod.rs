@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+//! Tables of the embedded backend: their columns, and their rows in memory.
+
+mod columns;
+mod decode;
+mod encode;
+mod known;
+mod memory;
+
+pub(crate) use columns::{COVERAGE, TableKind, meter_columns, meter_key};
+pub(crate) use decode::{Columns, PathView, fixed_at, flow_ids, flows, paths};
+pub(crate) use encode::{flow_batch, meter_batch, path_batch};
+pub(crate) use known::KnownPaths;
+pub(crate) use memory::{Gauge, MemBatch, Reservation, Snapshot, Table};
+
+/// Length of a day, the span that one file covers at most.
+pub(crate) const DAY_US: i64 = 86_400_000_000;
+
+/// Number of the day (UTC) of a time.
+pub(crate) fn day_of(time_us: i64) -> i64 {
+    time_us.div_euclid(DAY_US)
+}
+
+/// The columns of rows, by name.
+pub(crate) fn columns_of(rows: &datafusion::arrow::array::RecordBatch) -> Columns<'_> {
+    Columns(rows)
+}
