@@ -166,3 +166,38 @@ struct Part<'a> {
     value: &'a str,
     variable: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exactly_nine_members_in_order() {
+        let instance = Instance::host_and_port("insights", "5d0c3f0e-6a55-4c6e-9f36-2f1f3c1b7a10", "192.0.2.10", 5005, 1494288000000);
+        let expected = concat!(
+            r#"{"name":"insights","id":"5d0c3f0e-6a55-4c6e-9f36-2f1f3c1b7a10","address":"192.0.2.10","port":5005,"sslPort":null,"#,
+            r#""payload":null,"registrationTimeUTC":1494288000000,"serviceType":"DYNAMIC","uriSpec":null}"#
+        );
+        assert_eq!(instance.to_json(), expected);
+        assert_eq!(Instance::parse(expected.as_bytes()).unwrap(), instance);
+        assert_eq!(instance.endpoint(), Some(("192.0.2.10", 5005)));
+    }
+
+    #[test]
+    fn reading_is_tolerant() {
+        let instance = Instance::parse(br#"{"name":"clio","port":"5005","enabled":true,"serviceType":"NEW","address":"h"}"#).unwrap();
+        assert_eq!(instance.endpoint(), Some(("h", 5005)));
+        assert_eq!(instance.service_type, ServiceType::Dynamic);
+        for port in ["null", "\"x\"", "70000", "-1", "{}"] {
+            let text = format!(r#"{{"name":"clio","address":"h","port":{port}}}"#);
+            assert_eq!(Instance::parse(text.as_bytes()).unwrap().endpoint(), None, "{port}");
+        }
+        let variable = br#"{"name":"n","uriSpec":{"parts":[{"value":"scheme","variable":true}]}}"#;
+        assert_eq!(Instance::parse(variable).unwrap().uri, None);
+        assert!(matches!(Instance::parse(b"{}"), Err(InstanceError::Json(_))));
+        assert!(matches!(
+            Instance::parse(&vec![b' '; MAX_INSTANCE_BYTES + 1]),
+            Err(InstanceError::TooLong)
+        ));
+    }
+}

@@ -169,3 +169,50 @@ impl fmt::Display for MeterKey {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_all_kinds() {
+        let id: Uuid = "ec6ef230-f182-3039-ae79-4566b9c58adc".parse().unwrap();
+        let cases = [
+            ("meters:device:ec6ef230-f182-3039-ae79-4566b9c58adc", MeterKey::Device(id)),
+            ("meters:port:rx:ec6ef230-f182-3039-ae79-4566b9c58adc", MeterKey::PortRx(id)),
+            ("meters:port:tx:ec6ef230-f182-3039-ae79-4566b9c58adc", MeterKey::PortTx(id)),
+            (
+                "meters:tunnel:167772161:-1062731775",
+                MeterKey::Tunnel {
+                    src: Ipv4Addr::new(10, 0, 0, 1),
+                    dst: Ipv4Addr::new(192, 168, 0, 1),
+                },
+            ),
+            ("meters:user:tenant-a.web:80", MeterKey::User("tenant-a.web:80".to_owned())),
+            ("meters:device:x", MeterKey::Other("meters:device:x".to_owned())),
+            ("meters:new:1", MeterKey::Other("meters:new:1".to_owned())),
+        ];
+        for (text, key) in cases {
+            assert_eq!(text.parse(), Ok(key.clone()));
+            assert_eq!(key.to_string(), text);
+        }
+        assert!("device:x".parse::<MeterKey>().is_err());
+        assert!(format!("meters:user:{}", "x".repeat(MAX_KEY_BYTES)).parse::<MeterKey>().is_err());
+    }
+
+    #[test]
+    fn lines_of_a_key_are_added_up_and_others_counted() {
+        let body = b"meters:user:a\t1\t10\nmeters:user:b\t5\t50\nmeters:user:a\t2\t20\r\n\nx\t1\t1\nmeters:user:a\t1\nmeters:user:a\t1\tx\nmeters:user:\xff\t1\t1\nmeters:user:a\t1\t1\t1\n";
+        let stats = parse_device_stats(body);
+        assert_eq!((stats.meters.len(), stats.invalid, stats.cut), (3, 5, false));
+        let sums = stats.sums();
+        assert_eq!(sums[&MeterKey::User("a".to_owned())], Counters { packets: 3, bytes: 30 });
+        assert_eq!(sums[&MeterKey::User("b".to_owned())], Counters { packets: 5, bytes: 50 });
+    }
+
+    #[test]
+    fn a_last_line_without_a_newline_is_a_meter_too() {
+        assert_eq!(parse_device_stats(b"meters:user:a\t1\t10").meters.len(), 1);
+        assert_eq!(parse_device_stats(b""), DeviceStats::default());
+    }
+}

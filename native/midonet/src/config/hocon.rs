@@ -216,6 +216,8 @@ impl Parser<'_> {
         self.blank();
         let mut whole: Option<Node> = None;
         let mut text = String::new();
+        // Blanks at the end don't belong to the value, unless in quotes.
+        let mut end = 0;
         let mut quoted = false;
         let mut substitution = false;
         let start = self.at;
@@ -237,6 +239,7 @@ impl Parser<'_> {
                 Some('"') => {
                     quoted = true;
                     text.push_str(&self.quoted()?);
+                    end = text.len();
                 }
                 Some('$') if self.rest().starts_with("${") => {
                     substitution = true;
@@ -250,19 +253,25 @@ impl Parser<'_> {
                 Some(c) => {
                     text.push(c);
                     self.at += c.len_utf8();
+                    if !c.is_whitespace() {
+                        end = text.len();
+                    }
                 }
             }
         }
+        text.truncate(end);
         if self.at == start {
             return Err(self.syntax("a value"));
         }
-        let trimmed = if quoted { &text } else { text.trim() };
+        if whole.is_some() && !text.is_empty() {
+            return Err(self.syntax("a comma or a new line behind an object or array"));
+        }
         Ok(match whole {
             // An object with a substitution in front keeps what it says itself.
             Some(node) => node,
             None if substitution => Node::Substitution,
-            None if trimmed == "null" && !quoted => Node::Null,
-            None => Node::Scalar(trimmed.to_owned()),
+            None if text == "null" && !quoted => Node::Null,
+            None => Node::Scalar(text),
         })
     }
 

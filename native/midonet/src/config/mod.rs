@@ -7,6 +7,8 @@
 //! resolved here: a setting that is one is reported as such, all others are read.
 
 mod hocon;
+#[cfg(test)]
+mod tests;
 
 use uuid::Uuid;
 

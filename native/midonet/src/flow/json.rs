@@ -474,3 +474,59 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
         deserializer.deserialize_any(TextVisitor)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::encode_json;
+    use super::*;
+
+    fn changed(from: &str, to: &str) -> Result<FlowRecord, FlowError> {
+        let mut record = FlowRecord::empty("aa000000-0000-4000-8000-000000000001".parse().unwrap());
+        record.actions = vec![Action::Output { port: 7 }, Action::SetTcp { src: 1, dst: 2 }];
+        record.src = Some("10.0.0.1".parse().unwrap());
+        let text = String::from_utf8(encode_json(&record)).unwrap();
+        assert!(text.contains(from), "{text}");
+        decode(text.replacen(from, to, 1).as_bytes())
+    }
+
+    #[test]
+    fn errors_say_what_and_where() {
+        let error = |from: &str, to: &str| changed(from, to).unwrap_err().to_string();
+        let message = error("\"flowMatch.srcPort\":\"0\"", "\"flowMatch.srcPort\":\"65536\"");
+        assert!(
+            message.contains("line 1 column") && message.contains("65536") && message.contains("a number of 16 bits"),
+            "{message}"
+        );
+        assert!(error("\"cookie\":\"0\",", "").contains("missing field `cookie`"));
+        assert!(error("\"0A000001\"", "\"0A0001\"").contains("member flowMatch.networkSrc is 0a0001, expected 8 or 32 hex digits"));
+        assert_eq!(
+            error("\"dst\":\"2\"", "\"dst\":\"x\""),
+            "JSON record: member actions[1].dst is x, expected a number"
+        );
+        assert_eq!(
+            error("\"portno\":\"7\"", "\"x\":\"7\""),
+            "JSON record: member actions[0].portno is missing, expected a number"
+        );
+        assert!(error("\"actions\":[", "\"actions\":").contains("JSON record: line 1 column"));
+    }
+
+    #[test]
+    fn what_later_releases_may_write_is_read() {
+        let record = changed("\"flowMatch.srcPort\":\"0\"", "\"flowMatch.srcPort\":443,\"flowMatch.new\":{\"a\":[1]}").unwrap();
+        assert_eq!(record.src_port, 443);
+        assert_eq!(changed("\"NOOP\"", "\"NEW\"").unwrap().sim_result, SimResult::Unknown(0));
+        let actions = changed("{\"type\":\"output\",\"portno\":\"7\"}", "{\"type\":\"new\",\"id\":\"x\"}")
+            .unwrap()
+            .actions;
+        assert_eq!(actions[0], Action::Unknown);
+    }
+
+    #[test]
+    fn stale_ingress_ports_are_flagged() {
+        let port = "\"inPort\":\"11111111-2222-3333-4444-555555555555\",\"flowMatch.inputPort\":";
+        let flags = |to: &str| changed("\"flowMatch.inputPort\":\"0\"", to).unwrap().untrusted;
+        assert_eq!(flags("\"flowMatch.inputPort\":\"0\""), Untrusted::empty());
+        assert_eq!(flags(&format!("{port}\"0\"")), Untrusted::IN_PORT);
+        assert_eq!(flags(&format!("{port}\"5\"")), Untrusted::empty());
+    }
+}

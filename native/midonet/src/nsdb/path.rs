@@ -395,3 +395,100 @@ fn canonical(text: &str) -> Option<Uuid> {
     let lower = text.len() == 36 && !text.bytes().any(|byte| byte.is_ascii_uppercase());
     if lower { text.parse().ok() } else { None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_keys() {
+        let root = |text: &str| Root::new(text).map(|root| root.0);
+        assert_eq!(root("/midonet").unwrap(), "/midonet");
+        assert_eq!(root("/midonet/").unwrap(), "/midonet");
+        assert_eq!(root("/midonet/v1").unwrap(), "/midonet");
+        assert_eq!(root("/a/b").unwrap(), "/a/b");
+        assert_eq!(root("/").unwrap(), "");
+        for text in ["", "midonet", "//midonet", "/a//b", "/a/../b", "/a/.", "/a\n"] {
+            assert!(root(text).is_err(), "{text:?}");
+        }
+        assert_eq!(
+            Root::new("x y").unwrap_err().to_string(),
+            "root key \"x y\" is not an absolute path of plain components"
+        );
+        assert_eq!(Root::new("/").unwrap().to_string(), "/");
+    }
+
+    #[test]
+    fn any_root_key_is_built_and_read() {
+        let id: Uuid = "8a09c643-bd1a-59a3-b5e6-ee2d968868f5".parse().unwrap();
+        for key in ["/", "/midonet", "/site/a"] {
+            let root = Root::new(key).unwrap();
+            let path = root.table_entry("Network", id, "mac_table", Some("0"), "fa:16:3e:00:00:01,x,0000000000");
+            let entry = Node::TableEntry {
+                class: "Network",
+                id,
+                table: "mac_table",
+                argument: Some("0"),
+                entry: "fa:16:3e:00:00:01,x,0000000000",
+            };
+            assert_eq!(root.parse(&path), Some(entry));
+            assert_eq!(root.parse(&root.zoom()), Some(Node::Zoom));
+            assert_eq!(root.parse(&root.config_schema("agent")), Some(Node::ConfigSchema { name: "agent" }));
+            assert_eq!(root.parse(&root.config_node(id)), Some(Node::ConfigNode { node: id }));
+            assert_eq!(root.parse(&root.to_string()), Some(Node::Root));
+        }
+        assert_eq!(Root::default().parse("/midonet2/zoom/0"), None);
+        assert_eq!(Root::default().parse("/other"), None);
+    }
+
+    #[test]
+    fn what_is_no_id_is_something_else() {
+        let root = Root::default();
+        for id in ["8A09C643-BD1A-59A3-B5E6-EE2D968868F5", "8a09c643bd1a59a3b5e6ee2d968868f5", "x"] {
+            assert_eq!(root.parse(&format!("/midonet/zoom/0/models/Network/{id}")), Some(Node::Other));
+        }
+        assert_eq!(root.parse("/midonet/zoom/1"), Some(Node::Other));
+    }
+
+    #[test]
+    fn tables_of_later_releases_are_read() {
+        let root = Root::default();
+        let id = Uuid::nil();
+        let base = root.table("Router", id, "new_table", None);
+        let node = |rest: &str| format!("{base}{rest}");
+        assert_eq!(
+            root.parse(&base),
+            Some(Node::Table {
+                class: "Router",
+                id,
+                table: "new_table",
+                argument: None
+            })
+        );
+        assert_eq!(
+            root.parse(&node("/7")),
+            Some(Node::Table {
+                class: "Router",
+                id,
+                table: "new_table",
+                argument: Some("7")
+            })
+        );
+        let plain = Node::TableEntry {
+            class: "Router",
+            id,
+            table: "new_table",
+            argument: None,
+            entry: "a,b,1",
+        };
+        assert_eq!(root.parse(&node("/a,b,1")), Some(plain));
+        let divided = Node::TableEntry {
+            class: "Router",
+            id,
+            table: "new_table",
+            argument: Some("7"),
+            entry: "a,b,1",
+        };
+        assert_eq!(root.parse(&node("/7/a,b,1")), Some(divided));
+    }
+}

@@ -238,3 +238,67 @@ impl FloodingProxy {
 pub fn parse_vtep_configuration(bytes: &[u8]) -> Result<Object, StateError> {
     decode_object("VtepConfiguration", bytes).map_err(StateError::Text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_of_port_state() {
+        let host: Uuid = "aa000000-0000-4000-8000-000000000001".parse().unwrap();
+        assert_eq!(
+            PortState::parse(host.to_string().as_bytes()).unwrap(),
+            PortState { host, tunnel_key: None }
+        );
+        let state = PortState {
+            host,
+            tunnel_key: Some(u64::MAX),
+        };
+        assert_eq!(PortState::parse(state.to_text().as_bytes()).unwrap(), state);
+        assert!(matches!(PortState::parse(b"tunnel_key: 5"), Err(StateError::Field { field: "host_id" })));
+        assert!(matches!(
+            PortState::parse(b"aa000000-0000-4000-8000-00000000000x"),
+            Err(StateError::Text(_))
+        ));
+    }
+
+    #[test]
+    fn containers() {
+        let status = ContainerServiceStatus::parse(b"count: 3").unwrap();
+        assert_eq!(
+            status,
+            ContainerServiceStatus {
+                weight: 1,
+                quota: -1,
+                count: 3
+            }
+        );
+        assert!(matches!(
+            ContainerServiceStatus::parse(b"count: x"),
+            Err(StateError::Field { field: "count" })
+        ));
+        let status = ContainerStatus::parse(b"status_code: RUNNING\nnamespace_name: \"vpn-1\"\nnew: 5").unwrap();
+        assert_eq!(status.code.as_deref(), Some("RUNNING"));
+        assert_eq!(status.namespace_name.as_deref(), Some("vpn-1"));
+    }
+
+    #[test]
+    fn flooding_proxies() {
+        let proxy = FloodingProxy::parse(b"aa000000-0000-4000-8000-000000000001#172.16.0.1").unwrap();
+        assert_eq!(proxy.address, Ipv4Addr::new(172, 16, 0, 1));
+        for (text, field) in [
+            ("x#1.2.3.4", "host id"),
+            ("1.2.3.4", "'#'"),
+            ("aa000000-0000-4000-8000-000000000001#", "address"),
+        ] {
+            assert_eq!(FloodingProxy::parse(text.as_bytes()), Err(StateError::Field { field }));
+        }
+    }
+
+    #[test]
+    fn scoped_addresses_of_interfaces_are_read() {
+        let state = HostState::parse(b"interfaces { name: \"eth0\" addresses { version: V6 address: \"fe80:0:0:0:0:0:0:1%eth0\" } }").unwrap();
+        assert_eq!(state.interfaces[0].addresses, ["fe80::1".parse::<IpAddr>().unwrap()]);
+        assert!(!state.interfaces[0].up);
+    }
+}

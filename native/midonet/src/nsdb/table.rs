@@ -227,3 +227,85 @@ impl<'a> Parts<'a> {
         EntryError { what: self.what, field }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_learned_entry_beats_the_configured_one_and_the_greatest_version_wins() {
+        let names = [
+            "k,old,0000000003",
+            "k,configured,2147483647",
+            "k,new,0000000012",
+            "k,older,0000000001",
+            "l,only,2147483647",
+        ];
+        // In any order.
+        for shift in 0..names.len() {
+            let table = Table::from_names((0..names.len()).map(|i| names[(i + shift) % names.len()]));
+            assert_eq!(
+                table.entries["k"],
+                Effective {
+                    value: "new".to_owned(),
+                    learned: true,
+                    version: 12
+                }
+            );
+            assert_eq!(
+                table.entries["l"],
+                Effective {
+                    value: "only".to_owned(),
+                    learned: false,
+                    version: PERSISTENT
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn names_that_are_no_entries_are_counted() {
+        let names = [
+            "",
+            "a",
+            "a,b",
+            "a,b,c",
+            "a,b,1,2",
+            ",b,0000000001",
+            "a,b,-1",
+            "a,b,2147483648",
+            "a,b,99999999999",
+            "a,b,+1",
+            "a,,0000000001",
+        ];
+        let table = Table::from_names(names);
+        assert_eq!(table.ignored, names.len() - 1, "an empty value is one");
+        assert_eq!(table.entries.len(), 1);
+    }
+
+    #[test]
+    fn arp_and_fip64_entries_say_what_is_wrong() {
+        let arp: ArpEntry = "null;3;2;1".parse().unwrap();
+        assert_eq!(
+            arp,
+            ArpEntry {
+                mac: None,
+                expiry_ms: 3,
+                stale_ms: 2,
+                last_arp_ms: 1
+            }
+        );
+        let error = |text: &str| text.parse::<ArpEntry>().unwrap_err().to_string();
+        assert_eq!(error("x;3;2;1"), "not a value of arp_table: field mac");
+        assert_eq!(error("null;3;2"), "not a value of arp_table: field last arp");
+        assert_eq!(error("null;3;2;1;0"), "not a value of arp_table: field too many");
+        let text = "10.0.0.1;2001:db8:0:0:0:0:0:1;-1062731520;24;00000000-0000-0001-0000-000000000002;00000000-0000-0001-0000-000000000003";
+        let entry: Fip64Entry = text.parse().unwrap();
+        assert_eq!(entry.nat_pool, Ipv4Addr::new(192, 168, 1, 0));
+        assert_eq!(entry.to_string(), text);
+        assert_eq!(
+            "10.0.0.1;x".parse::<Fip64Entry>().unwrap_err().to_string(),
+            "not a key of fip64_table: field floating address"
+        );
+    }
+}
