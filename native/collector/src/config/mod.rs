@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+//! Options of the service: flags first, then the environment, then the configuration file, then defaults.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+
+/// Options that every command understands.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Common {
+    /// Folder of everything that the service keeps: certificates, catalogue, time series [default: /var/lib/insights-collector]
+    #[arg(long, env = "INSIGHTS_DATA_DIR", value_name = "FOLDER", global = true)]
+    pub data_dir: Option<PathBuf>,
+
+    /// Configuration file, TOML; flags and the environment come before it [default: /etc/insights-collector.toml if it is there]
+    #[arg(long, env = "INSIGHTS_CONFIG", value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+}
+
+/// Options of `serve`. Each has the same name as a flag, as `INSIGHTS_…` in the environment, and in the configuration file with `_` for `-`.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServeArgs {
+    /// UDP address that gateways connect to [default: [::]:443]
+    #[arg(long, env = "INSIGHTS_INGEST_LISTEN", value_name = "ADDRESS:PORT")]
+    pub ingest_listen: Option<SocketAddr>,
+
+    /// TCP address of the manager, its API, /metrics and /health [default: 127.0.0.1:8080]
+    #[arg(long, env = "INSIGHTS_WEB_LISTEN", value_name = "ADDRESS:PORT")]
+    pub web_listen: Option<SocketAddr>,
+
+    /// People reach the manager through TLS, by a proxy before it: cookies are marked so that they never travel in clear
+    #[arg(long, env = "INSIGHTS_WEB_SECURE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub web_secure: Option<bool>,
+
+    /// Certificate chain that gateways check, PEM [default: DATA_DIR/tls/server.pem, which `init` makes]
+    #[arg(long, env = "INSIGHTS_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Its private key, PEM [default: DATA_DIR/tls/server.key]
+    #[arg(long, env = "INSIGHTS_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Gateways that may be connected at once; more are refused and try again later [default: 2000]
+    #[arg(long, env = "INSIGHTS_MAX_GATEWAYS", value_name = "NUMBER")]
+    pub max_gateways: Option<usize>,
+
+    /// Memory for rows that are not in files yet, MiB; above it gateways wait [default: 512]
+    #[arg(long, env = "INSIGHTS_MEMORY_MIB", value_name = "MIB")]
+    pub memory_mib: Option<usize>,
+
+    /// Memory of all questions that run at once, MiB [default: 512]
+    #[arg(long, env = "INSIGHTS_QUERY_MEMORY_MIB", value_name = "MIB")]
+    pub query_memory_mib: Option<usize>,
+
+    /// Form of the log on standard error [default: text]
+    #[arg(long, env = "INSIGHTS_LOG_FORMAT", value_name = "FORM")]
+    pub log_format: Option<LogFormat>,
+
+    /// What is logged: a level (error, warn, info, debug, trace), or levels by module as tracing's filters have them [default: info]
+    #[arg(long, env = "INSIGHTS_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+
+    /// Only in the configuration file: where the data is; `--data-dir` comes before it
+    #[arg(skip)]
+    pub data_dir: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+/// The options of a running service, all decided.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    pub data_dir: PathBuf,
+    pub ingest_listen: SocketAddr,
+    pub web_listen: SocketAddr,
+    pub web_secure: bool,
+    pub tls_cert: PathBuf,
+    pub tls_key: PathBuf,
+    pub max_gateways: usize,
+    pub memory_bytes: usize,
+    pub query_memory_bytes: usize,
+    pub log_format: LogFormat,
+    pub log: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("read the configuration file {}", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("configuration file {}: {}", path.display(), source.message())]
+    Parse {
+        path: PathBuf,
+        #[source]
+        source: toml::de::Error,
+    },
+    #[error("{option} is {value}: must be {allowed}")]
+    Value { option: &'static str, value: String, allowed: &'static str },
+}
+
+const DEFAULT_DATA_DIR: &str = "/var/lib/insights-collector";
+const DEFAULT_FILE: &str = "/etc/insights-collector.toml";
+
+/// Every gateway holds a connection with its windows, some MiB at worst: as many as a small machine carries.
+const DEFAULT_MAX_GATEWAYS: usize = 2_000;
+
+impl Common {
+    /// The configuration file's options; none where there is no file at the default place.
+    fn file(&self) -> Result<ServeArgs, ConfigError> {
+        let (path, required) = match &self.config {
+            Some(path) => (path.as_path(), true),
+            None => (Path::new(DEFAULT_FILE), false),
+        };
+        match std::fs::read_to_string(path) {
+            Ok(text) => toml::from_str(&text).map_err(|source| ConfigError::Parse { path: path.into(), source }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !required => Ok(ServeArgs::default()),
+            Err(source) => Err(ConfigError::Read { path: path.into(), source }),
+        }
+    }
+
+    /// Where the data is.
+    pub fn data_dir(&self) -> Result<PathBuf, ConfigError> {
+        match &self.data_dir {
+            Some(dir) => Ok(dir.clone()),
+            None => Ok(self.file()?.data_dir.unwrap_or_else(|| DEFAULT_DATA_DIR.into())),
+        }
+    }
+}
+
+impl Config {
+    pub fn new(common: &Common, flags: ServeArgs) -> Result<Config, ConfigError> {
+        let file = common.file()?;
+        let data_dir = common.data_dir()?;
+        let tls = |name: &str| data_dir.join("tls").join(name);
+        let max_gateways = flags.max_gateways.or(file.max_gateways).unwrap_or(DEFAULT_MAX_GATEWAYS);
+        let mib = |option, value: Option<usize>, default: usize| {
+            let value = value.unwrap_or(default);
+            if (16..=1 << 20).contains(&value) {
+                Ok(value << 20)
+            } else {
+                Err(ConfigError::Value { option, value: value.to_string(), allowed: "16 to 1048576 MiB" })
+            }
+        };
+        if !(1..=100_000).contains(&max_gateways) {
+            return Err(ConfigError::Value { option: "max-gateways", value: max_gateways.to_string(), allowed: "1 to 100000" });
+        }
+        Ok(Config {
+            ingest_listen: flags.ingest_listen.or(file.ingest_listen).unwrap_or_else(|| SocketAddr::from(([0u16; 8], 443))),
+            web_listen: flags.web_listen.or(file.web_listen).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
+            web_secure: flags.web_secure.or(file.web_secure).unwrap_or(false),
+            tls_cert: flags.tls_cert.or(file.tls_cert).unwrap_or_else(|| tls("server.pem")),
+            tls_key: flags.tls_key.or(file.tls_key).unwrap_or_else(|| tls("server.key")),
+            max_gateways,
+            memory_bytes: mib("memory-mib", flags.memory_mib.or(file.memory_mib), 512)?,
+            query_memory_bytes: mib("query-memory-mib", flags.query_memory_mib.or(file.query_memory_mib), 512)?,
+            log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
+            log: flags.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
+            data_dir,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn common(file: &str) -> (tempfile::TempDir, Common) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.toml");
+        std::fs::write(&path, file).unwrap();
+        (dir, Common { data_dir: None, config: Some(path) })
+    }
+
+    #[test]
+    fn flags_come_before_the_file_and_the_file_before_defaults() {
+        let (_dir, common) = common("data_dir = \"/srv/insights\"\nweb_listen = \"127.0.0.1:1\"\nmax_gateways = 5\nlog_format = \"json\"\n");
+        let flags = ServeArgs { web_listen: Some("127.0.0.1:2".parse().unwrap()), ..ServeArgs::default() };
+        let config = Config::new(&common, flags).unwrap();
+        assert_eq!(config.web_listen.port(), 2);
+        assert_eq!(config.max_gateways, 5);
+        assert_eq!(config.log_format, LogFormat::Json);
+        assert_eq!(config.ingest_listen.port(), 443);
+        assert_eq!(config.tls_cert, Path::new("/srv/insights/tls/server.pem"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let (_dir, broken) = common("web_lissten = 1\n");
+        let error = Config::new(&broken, ServeArgs::default()).unwrap_err().to_string();
+        assert!(error.contains("web_lissten"), "{error}");
+        let (_dir, wrong) = common("memory_mib = 1\n");
+        let error = Config::new(&wrong, ServeArgs::default()).unwrap_err().to_string();
+        assert_eq!(error, "memory-mib is 1: must be 16 to 1048576 MiB");
+        let missing = Common { data_dir: None, config: Some("/nonexistent/c.toml".into()) };
+        assert!(matches!(Config::new(&missing, ServeArgs::default()), Err(ConfigError::Read { .. })));
+    }
+}
