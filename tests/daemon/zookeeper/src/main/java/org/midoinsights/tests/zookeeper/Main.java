@@ -109,7 +109,7 @@ public final class Main {
                 switch (words[0]) {
                     case "sessions":
                         StringBuilder ids = new StringBuilder("sessions");
-                        for (Long id : server.getZKDatabase().getSessions()) {
+                        for (Long id : server.getZKDatabase().getSessionWithTimeOuts().keySet()) {
                             ids.append(' ').append(Long.toHexString(id));
                         }
                         print(ids.toString());
