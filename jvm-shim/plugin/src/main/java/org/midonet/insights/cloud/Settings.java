@@ -7,6 +7,7 @@ import java.nio.charset.StandardCharsets;
 
 import com.google.inject.Injector;
 import com.typesafe.config.Config;
+import com.typesafe.config.ConfigException;
 import com.typesafe.config.ConfigFactory;
 import com.typesafe.config.ConfigRenderOptions;
 import com.typesafe.config.ConfigValueFactory;
@@ -38,9 +39,18 @@ final class Settings {
     /**
      * The configuration of the gateway:
      * {@code {"insights_cloud": {…}, "zookeeper": {"hosts": "…", "root_key": "…"}, "host_id": "…"}}, in UTF-8.
+     *
+     * @throws IllegalArgumentException when a key is missing, or a section is none
      */
     static byte[] json(Injector injector) {
-        Config conf = conf(injector);
+        try {
+            return json(conf(injector));
+        } catch (ConfigException e) {
+            throw new IllegalArgumentException("configuration: " + e.getMessage(), e);
+        }
+    }
+
+    private static byte[] json(Config conf) {
         String rootKey = conf.hasPath(ROOT_KEY) ? conf.getString(ROOT_KEY) : DEFAULT_ROOT_KEY;
         Config json = ConfigFactory.empty()
             .withValue("host_id", ConfigValueFactory.fromAnyRef(HostIdGenerator.getHostId().toString()))

@@ -116,6 +116,16 @@ class MinionIT {
         assertTrue(line.contains("insights_cloud.enabled is \"perhaps\": must be true or false"), line);
     }
 
+    @Test
+    void aSectionThatIsNoSectionIsToldInOneLine() throws Exception {
+        InsightsMinion minion = Site.injector(folder, "insights_cloud : 3").getInstance(InsightsMinion.class);
+        minion.startAsync();
+        log.await(event -> event.getLevel() == Level.ERROR && event.getThrowableProxy() == null
+            && event.getFormattedMessage().matches("Insights Cluster service not started: configuration: .*insights_cloud.* NUMBER .*OBJECT.*"));
+        awaitNoThreads();
+        assertEquals(State.FAILED, minion.state());
+    }
+
     /** A MidoNet whose configuration can't be had must not suffer for it. */
     @Test
     void failsAloneWhenMidoNetIsNotAsExpected() throws Exception {
