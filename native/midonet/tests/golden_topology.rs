@@ -510,7 +510,7 @@ fn same(rest: &Value, ours: &Value) -> bool {
     match (rest, ours) {
         (rest, Value::Null) => empty(rest),
         (Value::String(a), Value::String(b)) => a == b || word(a) == word(b) || a.parse::<IpAddr>().is_ok_and(|a| Ok(a) == b.parse::<IpAddr>()),
-        (Value::Bool(_) | Value::Number(_), Value::String(text)) => rest.to_string() == *text,
+        (Value::Bool(_) | Value::Number(_), Value::String(text)) => text.parse::<Value>().is_ok_and(|ours| ours == *rest),
         (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
         (Value::Object(a), Value::Object(_)) => a.iter().all(|(name, a)| same(a, ours.get(snake(name)).unwrap_or(&Value::Null))),
         (rest, ours) => rest == ours,
