@@ -50,6 +50,7 @@ test-rust: setup ## unit, property, golden and integration tests
 	cargo test --locked --workspace --exclude insights-e2e
 
 test-java: build jar ## the minion on the real library
+	cd tests/daemon && $(MVN) verify
 	cargo build --locked --workspace --example midonet_insights_hooks
 	cd jvm-shim && $(MVN) verify -Dinsights.library=$(LIBRARY) -Dinsights.test.library=$(TEST_LIBRARY)
 
