@@ -429,21 +429,4 @@ async fn a_question_ends_at_its_budget() {
         .await
         .unwrap_err();
     assert!(matches!(over, StoreError::OverBudget { what: "time", .. }), "{over}");
-    let budget = Budget {
-        rows: 1_000,
-        ..Budget::default()
-    };
-    let over = store
-        .series()
-        .count(
-            site(1),
-            HitsQuery {
-                period: ALL,
-                filter: FlowFilter::all(),
-                budget,
-            },
-        )
-        .await;
-    // A short question may be done before it is looked at.
-    assert!(over.is_ok_and(|answer| answer.scanned.rows == 2_000) || store.series().usage(site(1)).await.is_ok());
 }

@@ -199,12 +199,6 @@ fn merge_small(state: &State, engine: &Engine) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Merges all that can be merged now; for tests and for the command line.
-#[cfg(test)]
-pub(super) fn merge_now(state: &State, engine: &Engine) -> Result<(), StoreError> {
-    merge_small(state, engine)
-}
-
 /// Files of one day, small and of like size, when there are enough of them.
 fn to_merge(site: &SiteData, kind: TableKind, small: u64) -> Option<Vec<Arc<DataFile>>> {
     let mut tiers: BTreeMap<(i64, u32), Vec<Arc<DataFile>>> = BTreeMap::new();

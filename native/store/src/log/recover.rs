@@ -139,3 +139,155 @@ fn cut(path: &Path, length: u64) -> Result<(), StoreError> {
     file.set_len(length).map_err(failed)?;
     file.sync_all().map_err(failed)
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::{super::LogWriter, *};
+    use crate::{
+        ids::{Cursor, SiteId, StreamId, StreamKind},
+        log::LogTable,
+        row::MeterReading,
+        table::{TableKind, meter_batch},
+    };
+
+    fn payload(sequence: u64) -> Vec<u8> {
+        let host = Uuid::from_bytes([7; 16]);
+        let readings = vec![MeterReading {
+            host,
+            from_us: 1,
+            to_us: 2 + sequence as i64,
+            meters: Vec::new(),
+        }];
+        let tables = [LogTable {
+            kind: TableKind::Meters,
+            rows: meter_batch(&readings).unwrap(),
+        }];
+        let stream = StreamId {
+            gateway: host,
+            kind: StreamKind::Meters,
+            epoch: 5,
+        };
+        LogRecord::encode(SiteId(host), Cursor { stream, sequence }, &tables).unwrap()
+    }
+
+    fn write(dir: &Path, count: u64) {
+        let mut log = LogWriter::open(dir.to_owned(), u64::MAX, 1, Vec::new()).unwrap();
+        for sequence in 0..count {
+            assert_eq!(log.add(&payload(sequence)).unwrap(), sequence + 1);
+        }
+        log.commit().unwrap();
+    }
+
+    fn sequences(dir: &Path) -> Result<(Vec<u64>, Recovered), StoreError> {
+        let mut found = Vec::new();
+        let recovered = recover(dir, 1, |record| {
+            assert_eq!(record.lsn, record.cursor.sequence + 1);
+            assert_eq!(record.tables[0].rows.num_rows(), 1);
+            found.push(record.cursor.sequence);
+            Ok(())
+        })?;
+        Ok((found, recovered))
+    }
+
+    fn only_segment(dir: &Path) -> PathBuf {
+        let mut paths = segments(dir).unwrap();
+        assert_eq!(paths.len(), 1);
+        paths.remove(0)
+    }
+
+    #[test]
+    fn records_come_back_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), 5);
+        let (found, recovered) = sequences(dir.path()).unwrap();
+        assert_eq!(found, [0, 1, 2, 3, 4]);
+        assert_eq!((recovered.next_lsn, recovered.torn_bytes, recovered.segments.len()), (6, 0, 1));
+    }
+
+    /// The tail of the newest segment cut short, and with a byte of its last record changed.
+    #[test]
+    fn a_torn_tail_costs_only_the_record_that_it_tore() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), 3);
+        let path = only_segment(dir.path());
+        let whole = std::fs::read(&path).unwrap();
+        let frame = FRAME_HEAD_BYTES + payload(2).len();
+        let last = whole.len() - frame;
+        // Every place in the head and the metadata, then some of the body: a recovery syncs, which takes its time.
+        let places = || (last..whole.len()).filter(move |at| at - last < 64 || at % 13 == 0);
+        for length in places() {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            let (found, recovered) = sequences(dir.path()).unwrap();
+            assert_eq!(found, [0, 1], "cut at {length}");
+            assert_eq!(recovered.torn_bytes, (length - last) as u64);
+            // What was cut off stays cut off.
+            assert_eq!(std::fs::metadata(&path).unwrap().len(), last as u64);
+        }
+        for at in places() {
+            let mut changed = whole.clone();
+            changed[at] ^= 0x10;
+            std::fs::write(&path, &changed).unwrap();
+            assert_eq!(sequences(dir.path()).unwrap().0, [0, 1], "changed at {at}");
+        }
+        // Blocks that the file system had not written yet read as zeros.
+        let mut holed = whole.clone();
+        holed[last..].fill(0);
+        std::fs::write(&path, &holed).unwrap();
+        assert_eq!(sequences(dir.path()).unwrap().0, [0, 1]);
+    }
+
+    #[test]
+    fn a_segment_whose_header_is_torn_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), 2);
+        let next = dir.path().join(format!("{:016x}.log", 3));
+        std::fs::write(&next, b"MIDO").unwrap();
+        let (found, recovered) = sequences(dir.path()).unwrap();
+        assert_eq!(found, [0, 1]);
+        assert_eq!(recovered.segments.len(), 1);
+        assert!(!next.exists());
+    }
+
+    #[test]
+    fn damage_before_the_newest_segment_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), 2);
+        let path = only_segment(dir.path());
+        let mut log = LogWriter::open(dir.path().to_owned(), u64::MAX, 3, Vec::new()).unwrap();
+        log.add(&payload(2)).unwrap();
+        log.commit().unwrap();
+        assert_eq!(sequences(dir.path()).unwrap().0, [0, 1, 2]);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = bytes.len() - 3;
+        bytes[at] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        assert!(matches!(sequences(dir.path()), Err(StoreError::Damaged { .. })));
+    }
+
+    #[test]
+    fn a_newer_form_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), 1);
+        let path = only_segment(dir.path());
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[11] += 1;
+        std::fs::write(&path, &bytes).unwrap();
+        assert!(matches!(sequences(dir.path()), Err(StoreError::Newer { found: 2, known: 1, .. })));
+    }
+
+    #[test]
+    fn full_segments_are_closed_and_given_back_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = LogWriter::open(dir.path().to_owned(), 1, 1, Vec::new()).unwrap();
+        for sequence in 0..4 {
+            log.add(&payload(sequence)).unwrap();
+            log.commit().unwrap();
+            log.rotate_if_full().unwrap();
+        }
+        assert_eq!(segments(dir.path()).unwrap().len(), 5);
+        log.release(3).unwrap();
+        assert_eq!(sequences(dir.path()).unwrap().0, [2, 3]);
+    }
+}

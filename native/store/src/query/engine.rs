@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use tokio::{runtime::Runtime, sync::Semaphore, task::JoinHandle};
 
 use super::{Answer, Budget, Scanned, SiteTable};
-use crate::{StoreError, store::StoreOptions};
+use crate::{StoreError, store::StoreOptions, table::Snapshot};
 
 /// Rows that flow through a plan at once.
 const BATCH_ROWS: usize = 8_192;
@@ -55,6 +55,8 @@ struct RunInner {
     plans: Mutex<Vec<Arc<dyn ExecutionPlan>>>,
     memory_rows: AtomicU64,
     files: AtomicU64,
+    /// What the question reads: files that are merged or purged meanwhile stay on the disk until it is done, since a plan knows only names.
+    held: Mutex<Vec<Snapshot>>,
     started: Instant,
 }
 
@@ -159,6 +161,7 @@ impl Engine {
                 plans: Mutex::new(Vec::new()),
                 memory_rows: AtomicU64::new(0),
                 files: AtomicU64::new(0),
+                held: Mutex::new(Vec::new()),
                 started,
             }),
         }
@@ -192,6 +195,7 @@ impl Run {
         let (rows, files) = table.size();
         self.inner.memory_rows.fetch_add(rows, Ordering::Relaxed);
         self.inner.files.fetch_add(files, Ordering::Relaxed);
+        self.inner.held.lock().push(table.snapshot().clone());
         self.inner.context.read_table(Arc::new(table)).map_err(failed)
     }
 

@@ -59,6 +59,10 @@ impl SiteTable {
         }
     }
 
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
     /// Rows in memory and number of files.
     pub(crate) fn size(&self) -> (u64, u64) {
         let rows = self.snapshot.memory.iter().map(|batch| batch.rows.num_rows() as u64).sum();

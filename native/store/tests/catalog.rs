@@ -1,0 +1,470 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+//! The catalogue as its users see it.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use insights_store::{
+    AccountId, Appended, Period, SiteId, StoreError, StreamKind,
+    catalog::{
+        Account, Catalog, EventQuery, Hop, HopCount, Level, Loss, NewEvent, Node, Site, SiteKey, SnapshotDone, TopologyChange, TopologyEffect,
+        WebSession,
+    },
+};
+use support::{cursor, gateway};
+
+fn account(email: &str) -> Account {
+    Account {
+        id: AccountId::random(),
+        email: email.into(),
+        name: "Ada".into(),
+        password_hash: "$argon2id$x".into(),
+        created_us: 1,
+    }
+}
+
+async fn site_of(catalog: &Catalog, account: &Account) -> SiteId {
+    let id = SiteId::random();
+    let site = Site {
+        id,
+        account: account.id,
+        name: "one".into(),
+        created_us: 2,
+        deleted_us: None,
+        quota_bytes: 20 << 30,
+        settings: "{}".into(),
+    };
+    catalog.create_site(site).await.unwrap();
+    id
+}
+
+async fn with_site() -> (tempfile::TempDir, Catalog, SiteId) {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(dir.path()).unwrap();
+    let account = account("ada@example.org");
+    catalog.create_account(account.clone()).await.unwrap();
+    let site = site_of(&catalog, &account).await;
+    (dir, catalog, site)
+}
+
+#[tokio::test]
+async fn accounts_and_sessions() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(dir.path()).unwrap();
+    let ada = account("Ada@Example.org");
+    catalog.create_account(ada.clone()).await.unwrap();
+    assert!(matches!(
+        catalog.create_account(account("ada@example.ORG")).await,
+        Err(StoreError::Taken("e-mail address"))
+    ));
+    assert_eq!(catalog.account_by_email(" ADA@example.org ").await.unwrap(), Some(ada.clone()));
+
+    let session = WebSession {
+        token_hash: [3; 32],
+        account: ada.id,
+        created_us: 10,
+        expires_us: 20,
+    };
+    catalog.create_session(session).await.unwrap();
+    assert_eq!(catalog.session([3; 32], 19).await.unwrap(), Some((session, ada.clone())));
+    assert_eq!(catalog.session([3; 32], 20).await.unwrap(), None);
+    assert_eq!(catalog.session([4; 32], 0).await.unwrap(), None);
+    catalog.set_password_hash(ada.id, "$argon2id$y".into()).await.unwrap();
+    assert_eq!(catalog.session([3; 32], 19).await.unwrap(), None);
+
+    let site = site_of(&catalog, &ada).await;
+    catalog
+        .add_fingerprint(SiteKey {
+            fingerprint: [1; 32],
+            site,
+            label: "gw".into(),
+            added_us: 5,
+        })
+        .await
+        .unwrap();
+    catalog.delete_account(ada.id, 30).await.unwrap();
+    assert_eq!(catalog.account(ada.id).await.unwrap(), None);
+    assert_eq!(catalog.site_of_fingerprint([1; 32]).await.unwrap(), None);
+    assert!(catalog.sites().await.unwrap().is_empty());
+    assert_eq!(catalog.sites_deleted_until(30).await.unwrap().len(), 1);
+    assert!(matches!(catalog.delete_account(ada.id, 31).await, Err(StoreError::Missing("account"))));
+    // The address is free again.
+    catalog.create_account(account("ada@example.org")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_fingerprint_belongs_to_one_site() {
+    let (dir, catalog, site) = with_site().await;
+    let other = account("eve@example.org");
+    catalog.create_account(other.clone()).await.unwrap();
+    let other_site = site_of(&catalog, &other).await;
+    let key = |site| SiteKey {
+        fingerprint: [9; 32],
+        site,
+        label: "gw-1".into(),
+        added_us: 5,
+    };
+    let before = catalog.version().await.unwrap();
+    // Another process, as the command line is.
+    let beside = Catalog::open(dir.path()).unwrap();
+    beside.add_fingerprint(key(site)).await.unwrap();
+    assert_ne!(catalog.version().await.unwrap(), before);
+    assert!(matches!(
+        catalog.add_fingerprint(key(other_site)).await,
+        Err(StoreError::Taken("fingerprint"))
+    ));
+    assert_eq!(catalog.site_of_fingerprint([9; 32]).await.unwrap(), Some(site));
+    assert_eq!(catalog.fingerprints(site).await.unwrap(), [key(site)]);
+    assert!(!catalog.delete_fingerprint(other_site, [9; 32]).await.unwrap());
+    assert!(catalog.delete_fingerprint(site, [9; 32]).await.unwrap());
+    assert_eq!(catalog.site_of_fingerprint([9; 32]).await.unwrap(), None);
+    assert!(matches!(
+        catalog.add_fingerprint(key(SiteId::random())).await,
+        Err(StoreError::Missing("site"))
+    ));
+}
+
+#[tokio::test]
+async fn gateways_come_and_go() {
+    let (_dir, catalog, site) = with_site().await;
+    let connect = |at_us| catalog.gateway_connected(site, gateway(1), "gw".into(), "0.1.0".into(), [1; 32], at_us);
+    connect(10).await.unwrap();
+    connect(20).await.unwrap();
+    // The old connection ends after the new one began.
+    catalog.gateway_disconnected(site, gateway(1), 10, 25).await.unwrap();
+    assert_eq!(catalog.gateways(site).await.unwrap()[0].disconnected_us, None);
+    catalog.gateway_report(site, gateway(1), 26, "{}".into()).await.unwrap();
+    catalog.gateway_disconnected(site, gateway(1), 20, 30).await.unwrap();
+    let seen = &catalog.gateways(site).await.unwrap()[0];
+    assert_eq!((seen.first_seen_us, seen.connected_us, seen.disconnected_us), (10, 20, Some(30)));
+    assert_eq!(seen.report, Some((26, "{}".into())));
+    connect(40).await.unwrap();
+    catalog.all_gateways_disconnected(50).await.unwrap();
+    assert_eq!(catalog.gateways(site).await.unwrap()[0].disconnected_us, Some(50));
+}
+
+fn put(path: &str, data: &str, mzxid: i64, at_us: i64) -> TopologyChange {
+    TopologyChange::Put(node(path, data, mzxid, at_us))
+}
+
+fn node(path: &str, data: &str, mzxid: i64, at_us: i64) -> Node {
+    Node {
+        path: path.into(),
+        data: data.into(),
+        mzxid,
+        version: 0,
+        ctime_ms: 1,
+        mtime_ms: 2,
+        ephemeral_owner: 0,
+        at_us,
+    }
+}
+
+/// Path and data of nodes.
+fn content(nodes: &[insights_store::catalog::NodeVersion]) -> Vec<(String, String)> {
+    nodes
+        .iter()
+        .map(|version| (version.node.path.clone(), String::from_utf8(version.node.data.clone()).unwrap()))
+        .collect()
+}
+
+fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+    expected.iter().map(|(path, data)| ((*path).into(), (*data).into())).collect()
+}
+
+#[tokio::test]
+async fn topology_at_any_time() {
+    let (_dir, catalog, site) = with_site().await;
+    let at = |sequence| cursor(1, StreamKind::Topology, 1, sequence);
+    let begin = TopologyChange::SnapshotBegin { at_us: 100 };
+    let first = vec![begin, put("a", "1", 1, 100), put("b", "1", 2, 101)];
+    let applied = catalog.apply_topology(site, at(0), first.clone()).await.unwrap();
+    assert_eq!(applied.effects.len(), 2);
+    assert_eq!(catalog.apply_topology(site, at(0), first).await.unwrap().appended, Appended::Duplicate);
+    // The snapshot goes on in a second batch.
+    let end = TopologyChange::SnapshotEnd { at_us: 103, nodes: 3 };
+    let applied = catalog.apply_topology(site, at(1), vec![put("c", "1", 3, 102), end]).await.unwrap();
+    assert_eq!(
+        applied.snapshot,
+        Some(SnapshotDone {
+            expected: 3,
+            seen: 3,
+            removed: 0
+        })
+    );
+    let delete = |path: &str, at_us| TopologyChange::Delete { path: path.into(), at_us };
+    let changes = vec![put("a", "2", 4, 200), delete("b", 210), delete("nowhere", 211), put("a", "2", 4, 220)];
+    let applied = catalog.apply_topology(site, at(2), changes).await.unwrap();
+    assert_eq!(
+        applied.effects,
+        [
+            TopologyEffect::Put(node("a", "2", 4, 200)),
+            TopologyEffect::Delete {
+                path: "b".into(),
+                at_us: 210
+            }
+        ]
+    );
+
+    assert_eq!(content(&catalog.topology(site).await.unwrap()), pairs(&[("a", "2"), ("c", "1")]));
+    assert_eq!(content(&catalog.topology_at(site, 99).await.unwrap()), pairs(&[]));
+    assert_eq!(
+        content(&catalog.topology_at(site, 150).await.unwrap()),
+        pairs(&[("a", "1"), ("b", "1"), ("c", "1")])
+    );
+    assert_eq!(
+        content(&catalog.topology_at(site, 209).await.unwrap()),
+        pairs(&[("a", "2"), ("b", "1"), ("c", "1")])
+    );
+    assert_eq!(content(&catalog.topology_at(site, 210).await.unwrap()), pairs(&[("a", "2"), ("c", "1")]));
+    let history = catalog.node_history(site, "a".into()).await.unwrap();
+    let spans: Vec<_> = history.iter().map(|version| (version.valid_from_us, version.valid_to_us)).collect();
+    assert_eq!(spans, [(100, Some(200)), (200, None)]);
+    let changed = catalog.topology_changes(site, Period::new(150, 300), 10).await.unwrap();
+    assert_eq!(content(&changed), pairs(&[("a", "2"), ("b", "1"), ("a", "1")]));
+    assert_eq!(content(&catalog.topology(SiteId::random()).await.unwrap()), pairs(&[]));
+}
+
+#[tokio::test]
+async fn a_second_snapshot_tells_what_went_while_nobody_looked() {
+    let (_dir, catalog, site) = with_site().await;
+    let snapshot = |at_us, nodes: &[(&str, &str, i64)], claimed: u64| {
+        let mut changes = vec![TopologyChange::SnapshotBegin { at_us }];
+        changes.extend(nodes.iter().map(|(path, data, mzxid)| put(path, data, *mzxid, at_us)));
+        changes.push(TopologyChange::SnapshotEnd {
+            at_us: at_us + 1,
+            nodes: claimed,
+        });
+        changes
+    };
+    let at = |epoch| cursor(1, StreamKind::Topology, epoch, 0);
+    catalog
+        .apply_topology(site, at(1), snapshot(100, &[("a", "1", 1), ("b", "1", 2), ("c", "1", 3)], 3))
+        .await
+        .unwrap();
+    let applied = catalog
+        .apply_topology(site, at(2), snapshot(200, &[("a", "1", 1), ("c", "2", 5)], 2))
+        .await
+        .unwrap();
+    assert_eq!(
+        applied.snapshot,
+        Some(SnapshotDone {
+            expected: 2,
+            seen: 2,
+            removed: 1
+        })
+    );
+    let gone = TopologyEffect::Delete {
+        path: "b".into(),
+        at_us: 201,
+    };
+    assert_eq!(applied.effects, [TopologyEffect::Put(node("c", "2", 5, 200)), gone]);
+    // One that is not whole removes nothing.
+    let applied = catalog.apply_topology(site, at(3), snapshot(300, &[("a", "1", 1)], 2)).await.unwrap();
+    assert_eq!(
+        applied.snapshot,
+        Some(SnapshotDone {
+            expected: 2,
+            seen: 1,
+            removed: 0
+        })
+    );
+    assert_eq!(content(&catalog.topology(site).await.unwrap()), pairs(&[("a", "1"), ("c", "2")]));
+    // A node that was put and deleted while the snapshot was under way counts as sent.
+    let mut changes = snapshot(400, &[("a", "1", 1), ("c", "2", 5), ("d", "1", 6)], 3);
+    changes.insert(
+        4,
+        TopologyChange::Delete {
+            path: "d".into(),
+            at_us: 401,
+        },
+    );
+    let applied = catalog.apply_topology(site, at(4), changes).await.unwrap();
+    assert_eq!(
+        applied.snapshot,
+        Some(SnapshotDone {
+            expected: 3,
+            seen: 3,
+            removed: 0
+        })
+    );
+    assert_eq!(content(&catalog.topology(site).await.unwrap()), pairs(&[("a", "1"), ("c", "2")]));
+}
+
+#[tokio::test]
+async fn spans_never_overlap_when_a_clock_goes_back() {
+    let (_dir, catalog, site) = with_site().await;
+    let changes = vec![
+        put("a", "1", 1, 500),
+        put("a", "2", 2, 400),
+        TopologyChange::Delete {
+            path: "a".into(),
+            at_us: 300,
+        },
+        put("a", "3", 3, 200),
+        put("a", "4", 4, 600),
+    ];
+    catalog
+        .apply_topology(site, cursor(1, StreamKind::Topology, 1, 0), changes)
+        .await
+        .unwrap();
+    let history = catalog.node_history(site, "a".into()).await.unwrap();
+    assert_eq!(
+        content(&history).iter().map(|(_, data)| data.as_str()).collect::<Vec<_>>(),
+        ["1", "2", "3", "4"]
+    );
+    for pair in history.windows(2) {
+        assert!(pair[0].valid_to_us.unwrap() <= pair[1].valid_from_us);
+        assert!(pair[0].valid_from_us <= pair[0].valid_to_us.unwrap());
+    }
+    assert_eq!(content(&catalog.topology_at(site, 550).await.unwrap()), pairs(&[("a", "3")]));
+}
+
+fn event(at_us: i64, level: Level, kind: &str, text: &str) -> NewEvent {
+    NewEvent {
+        at_us,
+        level,
+        kind: kind.into(),
+        text: text.into(),
+        fields: "{}".into(),
+        gateway: Some(gateway(1)),
+        loss: None,
+    }
+}
+
+#[tokio::test]
+async fn events_are_found_and_losses_are_told() {
+    let (_dir, catalog, site) = with_site().await;
+    let mut lost = event(300, Level::Warning, "records.lost", "100% of a batch_1 were lost");
+    lost.loss = Some(Loss {
+        kind: StreamKind::Flows,
+        records: 7,
+        first_us: 250,
+        last_us: 299,
+        cause: "spool_full".into(),
+    });
+    let events = vec![
+        event(100, Level::Info, "gateway.started", "gateway started"),
+        event(200, Level::Error, "nsdb.lost", "NSDB is away"),
+        lost,
+    ];
+    let at = Some(cursor(1, StreamKind::Events, 1, 0));
+    assert_eq!(catalog.append_events(site, at, events.clone()).await.unwrap(), Appended::Committed);
+    assert_eq!(catalog.append_events(site, at, events).await.unwrap(), Appended::Duplicate);
+    let all = EventQuery::all(Period::new(0, 1_000), 10);
+    let found = |query: EventQuery| {
+        let catalog = catalog.clone();
+        async move {
+            catalog
+                .events(site, query)
+                .await
+                .unwrap()
+                .iter()
+                .map(|event| event.event.at_us)
+                .collect::<Vec<_>>()
+        }
+    };
+    assert_eq!(found(all.clone()).await, [300, 200, 100]);
+    assert_eq!(
+        found(EventQuery {
+            level: Level::Warning,
+            ..all.clone()
+        })
+        .await,
+        [300, 200]
+    );
+    assert_eq!(
+        found(EventQuery {
+            kind: "nsdb.".into(),
+            ..all.clone()
+        })
+        .await,
+        [200]
+    );
+    assert_eq!(
+        found(EventQuery {
+            text: "nsdb IS".into(),
+            ..all.clone()
+        })
+        .await,
+        [200]
+    );
+    assert_eq!(
+        found(EventQuery {
+            text: "%".into(),
+            ..all.clone()
+        })
+        .await,
+        [300]
+    );
+    assert_eq!(
+        found(EventQuery {
+            text: "batch_1".into(),
+            ..all.clone()
+        })
+        .await,
+        [300]
+    );
+    assert_eq!(
+        found(EventQuery {
+            text: "batch.1".into(),
+            ..all.clone()
+        })
+        .await,
+        [] as [i64; 0]
+    );
+    assert_eq!(
+        found(EventQuery {
+            gateway: Some(gateway(2)),
+            ..all.clone()
+        })
+        .await,
+        [] as [i64; 0]
+    );
+    let first = catalog.events(site, EventQuery { limit: 1, ..all.clone() }).await.unwrap();
+    assert_eq!(
+        found(EventQuery {
+            after: Some((first[0].event.at_us, first[0].id)),
+            ..all.clone()
+        })
+        .await,
+        [200, 100]
+    );
+    assert_eq!(catalog.losses(site, Period::new(260, 270)).await.unwrap()[0].loss.records, 7);
+    assert!(catalog.losses(site, Period::new(300, 400)).await.unwrap().is_empty());
+    assert!(catalog.events(SiteId::random(), all).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn counts_add_up_by_the_hour() {
+    let (_dir, catalog, site) = with_site().await;
+    const HOUR: i64 = 3_600_000_000;
+    let count = |hour_us, records| HopCount {
+        gateway: gateway(1),
+        kind: StreamKind::Flows,
+        hour_us,
+        hop: Hop::Received,
+        records,
+    };
+    catalog
+        .add_counts(site, vec![count(HOUR + 5, 3), count(HOUR, 4), count(2 * HOUR, 1)])
+        .await
+        .unwrap();
+    assert_eq!(
+        catalog.counts(site, Period::new(HOUR + 9, 3 * HOUR)).await.unwrap(),
+        [count(HOUR, 7), count(2 * HOUR, 1)]
+    );
+    assert_eq!(catalog.counts(site, Period::new(0, HOUR)).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_catalogue_of_a_newer_version_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Catalog::open(dir.path()).unwrap());
+    let db = rusqlite::Connection::open(dir.path().join("catalog.sqlite")).unwrap();
+    db.pragma_update(None, "user_version", 99).unwrap();
+    assert!(matches!(Catalog::open(dir.path()), Err(StoreError::Newer { found: 99, .. })));
+}
