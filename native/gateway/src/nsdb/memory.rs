@@ -108,12 +108,6 @@ impl Node {
         self.flags &= !flags;
     }
 
-    pub(crate) fn child(&mut self, name: &Name) -> Option<&mut Node> {
-        let children = self.children.as_deref_mut()?;
-        let at = children.nodes.binary_search_by(|node| node.name.cmp(name)).ok()?;
-        Some(&mut children.nodes[at])
-    }
-
     /// Runs `act` on the node at the path of names below this one, and marks the way to it if it has work then.
     pub(crate) fn at<T>(&mut self, path: &[Name], act: impl FnOnce(&mut Node) -> T) -> Option<T> {
         let Some((first, rest)) = path.split_first() else {
@@ -280,10 +274,10 @@ mod tests {
     fn merge_keeps_what_stays_and_returns_what_goes() {
         let mut parent = Node::new("p".into(), 0);
         parent.merge(names(&["a", "c", "d"]), |name| Some(Node::new(name, 0)));
-        parent.child(&"c".into()).unwrap().mzxid = 7;
+        parent.at(&names(&["c"]), |node| node.mzxid = 7).unwrap();
         let gone = parent.merge(names(&["b", "c"]), |name| Some(Node::new(name, flag::Q_DATA)));
         assert_eq!(gone.iter().map(|node| node.name.clone()).collect::<Vec<_>>(), names(&["a", "d"]));
-        assert_eq!(parent.child(&"c".into()).unwrap().mzxid, 7);
+        assert_eq!(parent.at(&names(&["c"]), |node| node.mzxid), Some(7));
         assert!(parent.has(flag::BELOW));
     }
 

@@ -103,6 +103,7 @@ impl Tracker {
     }
 
     /// Whether a snapshot is under way.
+    #[cfg(test)]
     pub(crate) fn in_snapshot(&self) -> bool {
         self.snapshot
     }

@@ -8,7 +8,7 @@
 //! | connections | `recorder.max_connections` | new ones are closed at once |
 //! | time to the first valid record | [`PROOF_TIME`] | closed: an agent connects when it has a record to send |
 //! | time for the rest of a record | [`RECORD_TIME`] | closed |
-//! | waiting parts of records, all connections | [`MAX_WAITING_BYTES`] | connections that need more than [`FREE_BYTES`] are closed |
+//! | waiting parts of records, all connections | [`MAX_WAITING_BYTES`], twice that for agents | those that need more than [`FREE_BYTES`] are closed |
 //! | invalid records in a row | 100 | closed |
 //! | log lines | one an hour and peer | counted |
 
@@ -44,8 +44,9 @@ const PROOF_TIME: Duration = Duration::from_secs(60);
 const RECORD_TIME: Duration = Duration::from_secs(60);
 /// Parts of records that wait for their rest, of all connections together.
 const MAX_WAITING_BYTES: usize = 64 << 20;
-/// What every connection may hold whatever the others do: with 2,048 connections 64 MiB.
-const FREE_BYTES: usize = 32 << 10;
+/// What every connection may hold whatever the others do: with 2,048 connections 128 MiB. It is twice what reading an agent takes whose
+/// records are not above 16 KiB.
+const FREE_BYTES: usize = 64 << 10;
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1_024;
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(3_600);
@@ -173,13 +174,13 @@ impl<'a> Share<'a> {
         Share { shared, bytes: 0 }
     }
 
-    /// Whether the connection may hold so much.
-    fn hold(&mut self, bytes: usize) -> bool {
+    /// Whether the connection may hold so much. Agents that proved to be some have a second half that strangers can't use up.
+    fn hold(&mut self, bytes: usize, proven: bool) -> bool {
         let before = self.shared.waiting.fetch_add(bytes, Ordering::Relaxed);
         self.shared.waiting.fetch_sub(self.bytes, Ordering::Relaxed);
         let all = before + bytes - self.bytes;
         self.bytes = bytes;
-        bytes <= FREE_BYTES || all <= MAX_WAITING_BYTES
+        bytes <= FREE_BYTES || all <= if proven { 2 * MAX_WAITING_BYTES } else { MAX_WAITING_BYTES }
     }
 }
 
@@ -234,7 +235,7 @@ async fn read(mut stream: TcpStream, peer: IpAddr, shared: Arc<Shared>) {
         if let Err(error) = taken {
             break Some(format!("{error}; closed"));
         }
-        if !share.hold(intake.memory()) {
+        if !share.hold(intake.memory(), intake.proven) {
             break Some(String::from(
                 "its record is larger than the memory that is left for waiting parts; closed",
             ));
