@@ -7,9 +7,8 @@
 
 use std::collections::BTreeSet;
 
-use hocon::{Hocon, HoconLoader};
 use insights_gateway::Config;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 const SCHEMA: &str = include_str!("../../../jvm-shim/plugin/src/main/resources/org/midonet/conf/schemas/insights_cloud.conf");
 /// Where the gateway documents its keys in a table and reads them.
@@ -53,27 +52,35 @@ fn config(json: Value) -> Config {
     Config::from_json(&json.to_string()).unwrap()
 }
 
+/// The schema's own part of HOCON: sections, one value a line, and descriptions over several lines. That it is HOCON for MidoNet too is
+/// shown by the tests of the shim, which read it with MidoNet's library.
 fn schema() -> Value {
-    let hocon = HoconLoader::new().no_system().load_str(SCHEMA).unwrap().hocon().unwrap();
-    to_json(&hocon)["insights_cloud"].take()
-}
-
-fn to_json(hocon: &Hocon) -> Value {
-    match hocon {
-        Hocon::Hash(members) => Value::Object(
-            members
-                .iter()
-                .map(|(name, member)| (name.clone(), to_json(member)))
-                .collect::<Map<_, _>>(),
-        ),
-        Hocon::Array(items) => items.iter().map(to_json).collect(),
-        Hocon::String(text) => text.clone().into(),
-        Hocon::Integer(number) => (*number).into(),
-        Hocon::Real(number) => (*number).into(),
-        Hocon::Boolean(value) => (*value).into(),
-        Hocon::Null => Value::Null,
-        Hocon::BadValue(error) => panic!("bad value in the schema: {error}"),
+    let mut path: Vec<&str> = Vec::new();
+    let mut root = json!({});
+    let mut lines = SCHEMA.lines().map(str::trim);
+    while let Some(line) = lines.next() {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        } else if line == "}" {
+            path.pop().unwrap();
+        } else if let Some(name) = line.strip_suffix(" {") {
+            path.push(name);
+        } else {
+            let (name, value) = line.split_once(" : ").unwrap();
+            if value.starts_with("\"\"\"") {
+                let mut last = value.strip_prefix("\"\"\"").unwrap();
+                while !last.ends_with("\"\"\"") {
+                    last = lines.next().unwrap();
+                }
+            }
+            let section = path.iter().fold(&mut root, |section, name| &mut section[*name]);
+            assert!(section[name].is_null(), "{name} is there twice");
+            // A text without quotes is a text as well.
+            section[name] = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+        }
     }
+    assert!(path.is_empty());
+    root["insights_cloud"].take()
 }
 
 fn flatten(prefix: &str, value: &Value, keys: &mut BTreeSet<String>) {
