@@ -431,8 +431,8 @@ impl Plan {
         for network in 0..size.networks as usize {
             for number in 0..size.vms {
                 let role = match number {
-                    // Each network has a trunk VM, but no network has only that.
-                    _ if size.vms > 3 && number + 1 == size.vms => Role::Trunk,
+                    // Two trunk VMs talk IPv6 and VLANs to each other, where there are VMs enough beside them.
+                    _ if size.vms > 4 && number + 2 >= size.vms => Role::Trunk,
                     _ => Role::ALL[(number as usize + network) % 4],
                 };
                 let host = self.rng.random_range(0..size.hosts) as usize;

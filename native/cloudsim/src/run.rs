@@ -3,11 +3,12 @@
 
 //! A whole simulation: the NSDB, the agents, their traffic and the ledger.
 
-use std::{net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
 
 use midonet::nsdb::Root;
 use parking_lot::RwLock;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::Instant};
+use uuid::Uuid;
 
 use crate::{
     agent::{Agent, Context},
@@ -68,6 +69,8 @@ pub struct Simulation {
     pub context: Arc<Context>,
     pub nsdb: Arc<tokio::sync::Mutex<Nsdb>>,
     pub ledger: Arc<Ledger>,
+    /// Ports on which meters are served.
+    stats_ports: HashMap<Uuid, u16>,
     /// Where the ledger answers.
     pub ledger_address: Option<std::net::SocketAddr>,
     tasks: Vec<JoinHandle<()>>,
@@ -124,9 +127,11 @@ impl Simulation {
             external_network: plan.external_network,
         });
         let agents: Vec<Agent> = plan.hosts.iter().map(|host| Agent::new(host.clone(), options.workers)).collect();
+        let mut stats_ports = HashMap::new();
         for (index, agent) in (0..).zip(&agents) {
             let listener = listen(agent.address(), options.stats_port).await?;
             let port = listener.local_addr().map_or(0, |address| address.port());
+            stats_ports.insert(agent.host.id, port);
             let config = format!(
                 "{{\n    \"agent\" : {{\n        \"midolman\" : {{\n            \"stats_http_server_port\" : {port}\n        }}\n    }}\n}}\n"
             );
@@ -148,6 +153,7 @@ impl Simulation {
             context,
             nsdb: Arc::new(tokio::sync::Mutex::new(nsdb)),
             ledger,
+            stats_ports,
             ledger_address,
             tasks,
             traffic: Some(traffic),
@@ -157,6 +163,11 @@ impl Simulation {
             tasks: simulation.tasks.into_iter().chain([keeper]).collect(),
             ..simulation
         })
+    }
+
+    /// The port on which a host's meters are served.
+    pub fn stats_port(&self, host: Uuid) -> Option<u16> {
+        self.stats_ports.get(&host).copied()
     }
 
     /// Waits until the traffic has made as many records as it was told.

@@ -145,6 +145,8 @@ impl Writer {
         request.extend((SESSION_TIMEOUT.as_millis() as i32).to_be_bytes());
         request.extend(0i64.to_be_bytes());
         buffer(&mut request, &[0; 16]);
+        // Not for a server that only reads.
+        request.push(0);
         writer.send(&request).await?;
         let reply = writer.receive().await?;
         // Protocol version, then the granted time-out: none, when the session is refused.

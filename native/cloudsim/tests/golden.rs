@@ -29,7 +29,10 @@ struct Golden {
 
 fn golden() -> Golden {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/golden/topology/zk-tree.jsonl");
-    let mut golden = Golden { objects: BTreeMap::new(), entries: BTreeSet::new() };
+    let mut golden = Golden {
+        objects: BTreeMap::new(),
+        entries: BTreeSet::new(),
+    };
     for line in std::fs::read_to_string(path).unwrap().lines() {
         let node: serde_json::Value = serde_json::from_str(line).unwrap();
         let path = node["path"].as_str().unwrap();
@@ -71,7 +74,10 @@ impl Golden {
     }
 
     fn named(&self, class: &str, name: &str) -> (Uuid, Object) {
-        self.all(class).into_iter().find(|(_, object)| object.str("name").as_deref() == Some(name)).unwrap_or_else(|| panic!("no {class} {name}"))
+        self.all(class)
+            .into_iter()
+            .find(|(_, object)| object.str("name").as_deref() == Some(name))
+            .unwrap_or_else(|| panic!("no {class} {name}"))
     }
 }
 
@@ -104,9 +110,17 @@ fn subnet(id: Uuid, object: &Object) -> Subnet {
         name: string(&view, "name"),
         cidr: prefix(&view, "cidr"),
         gateway: view.ip("gateway_ip"),
-        pools: view.messages("allocation_pools").iter().map(|pool| (pool.ip("start").unwrap(), pool.ip("end").unwrap())).collect(),
+        pools: view
+            .messages("allocation_pools")
+            .iter()
+            .map(|pool| (pool.ip("start").unwrap(), pool.ip("end").unwrap()))
+            .collect(),
         dns: view.ips("dns_nameservers"),
-        routes: view.messages("host_routes").iter().map(|route| (prefix(route, "destination"), route.ip("nexthop").unwrap())).collect(),
+        routes: view
+            .messages("host_routes")
+            .iter()
+            .map(|route| (prefix(route, "destination"), route.ip("nexthop").unwrap()))
+            .collect(),
         dhcp: view.bool("enable_dhcp").unwrap(),
     }
 }
@@ -124,7 +138,11 @@ fn port(id: Uuid, object: &Object) -> Port {
         tenant: string(&view, "tenant_id"),
         name: string(&view, "name"),
         mac: string(&view, "mac_address"),
-        fixed_ips: view.messages("fixed_ips").iter().map(|ip| (ip.ip("ip_address").unwrap(), ip.uuid("subnet_id").unwrap())).collect(),
+        fixed_ips: view
+            .messages("fixed_ips")
+            .iter()
+            .map(|ip| (ip.ip("ip_address").unwrap(), ip.uuid("subnet_id").unwrap()))
+            .collect(),
         owner: match view.word("device_owner").as_deref().unwrap() {
             "COMPUTE" => Owner::Compute,
             "DHCP" => Owner::Dhcp,
@@ -135,7 +153,12 @@ fn port(id: Uuid, object: &Object) -> Port {
         },
         device: string(&view, "device_id"),
         security_groups: view.uuids("security_groups"),
-        binding: view.str("host_id").map(|host| (host.into_owned(), profile.and_then(|profile| profile.str("interface_name").map(Into::into)))),
+        binding: view.str("host_id").map(|host| {
+            (
+                host.into_owned(),
+                profile.and_then(|profile| profile.str("interface_name").map(Into::into)),
+            )
+        }),
         port_security: view.bool("port_security_enabled").unwrap(),
         allowed_pairs: view.messages("allowed_address_pairs").iter().map(pair).collect(),
     }
@@ -181,7 +204,9 @@ fn rebuild(golden: &Golden) -> Zoom {
     }
     for (id, zone) in golden.all("TunnelZone") {
         let kind = if zone.word("type").as_deref() == Some("GRE") { "GRE" } else { "VXLAN" };
-        let mut made = Obj::new(Kind::TunnelZone, id).with("name", &*zone.str("name").unwrap()).with("type", Val::Enum(kind));
+        let mut made = Obj::new(Kind::TunnelZone, id)
+            .with("name", &*zone.str("name").unwrap())
+            .with("type", Val::Enum(kind));
         for entry in zone.messages("hosts") {
             let ip: IpAddr = entry.ip("ip").unwrap();
             made.add("hosts", vec![("host_id", Val::Id(entry.uuid("host_id").unwrap())), ("ip", Val::Ip(ip))]);
@@ -189,7 +214,10 @@ fn rebuild(golden: &Golden) -> Zoom {
         }
         zoom.create(made);
     }
-    let mut t = Translator { zoom: &mut zoom, fresh: &mut fresh };
+    let mut t = Translator {
+        zoom: &mut zoom,
+        fresh: &mut fresh,
+    };
     for (id, group) in golden.all("SecurityGroup") {
         t.security_group(&security_group(id, &group));
     }
@@ -206,11 +234,18 @@ fn rebuild(golden: &Golden) -> Zoom {
     let host_named = |name: &str| golden.named("Host", name).0;
     let router = |t: &mut Translator<'_>, name: &str| {
         let (id, object) = golden.named("NeutronRouter", name);
-        let gateway = object.uuid("gw_port_id").map(|port| (port, object.message("external_gateway_info").unwrap().bool("enable_snat").unwrap()));
+        let gateway = object
+            .uuid("gw_port_id")
+            .map(|port| (port, object.message("external_gateway_info").unwrap().bool("enable_snat").unwrap()));
         if let Some((gateway, _)) = gateway {
             t.port(ports.iter().find(|port| port.id == gateway).unwrap());
         }
-        t.router(&Router { id, tenant: object.str("tenant_id").unwrap().into(), name: name.to_owned(), gateway });
+        t.router(&Router {
+            id,
+            tenant: object.str("tenant_id").unwrap().into(),
+            name: name.to_owned(),
+            gateway,
+        });
         id
     };
     t.network(&neutron("public"));
@@ -235,7 +270,10 @@ fn rebuild(golden: &Golden) -> Zoom {
             t.port(of(Owner::Dhcp));
             t.port(of(Owner::RouterInterface));
             t.router_interface(id, of(Owner::RouterInterface).id, None);
-            let mut vms: Vec<&Port> = ports.iter().filter(|port| port.network == net.id && port.owner == Owner::Compute).collect();
+            let mut vms: Vec<&Port> = ports
+                .iter()
+                .filter(|port| port.network == net.id && port.owner == Owner::Compute)
+                .collect();
             vms.sort_by(|a, b| a.name.cmp(&b.name));
             for vm in vms {
                 t.port(vm);
@@ -252,7 +290,9 @@ fn rebuild(golden: &Golden) -> Zoom {
             tenant: fip.str("tenant_id").unwrap().into(),
             network: fip.uuid("floating_network_id").unwrap(),
             address: fip.ip("floating_ip_address").unwrap(),
-            association: fip.uuid("router_id").map(|router| (router, fip.uuid("port_id").unwrap(), fip.ip("fixed_ip_address").unwrap())),
+            association: fip
+                .uuid("router_id")
+                .map(|router| (router, fip.uuid("port_id").unwrap(), fip.ip("fixed_ip_address").unwrap())),
         });
     }
     for (id, pool) in golden.all("NeutronLoadBalancerPool") {
@@ -387,7 +427,12 @@ fn the_golden_cloud_is_rebuilt() {
         }
         *compared.entry(obj.kind.name()).or_default() += 1;
     }
-    assert!(differences.is_empty(), "{} differences, the first:\n{}", differences.len(), differences[..differences.len().min(3)].join("\n"));
+    assert!(
+        differences.is_empty(),
+        "{} differences, the first:\n{}",
+        differences.len(),
+        differences[..differences.len().min(3)].join("\n")
+    );
     // What is left out was made by the REST API alone.
     assert_eq!(compared["Chain"], 68);
     assert_eq!(compared["Rule"], 192 - 8);
@@ -400,8 +445,10 @@ fn the_golden_cloud_is_rebuilt() {
 fn the_golden_tables_are_rebuilt() {
     let golden = golden();
     let zoom = rebuild(&golden);
-    let ours: BTreeSet<String> =
-        zoom.entries().map(|entry| format!("{}/{}/{}/{}", entry.kind.name(), entry.id, entry.table, entry.entry)).collect();
+    let ours: BTreeSet<String> = zoom
+        .entries()
+        .map(|entry| format!("{}/{}/{}/{}", entry.kind.name(), entry.id, entry.table, entry.entry))
+        .collect();
     let bridge = golden.named("Network", "mn-bridge").0;
     let theirs: BTreeSet<String> = golden
         .entries
@@ -420,6 +467,12 @@ fn each_kind_is_a_class_of_the_model_and_its_text_is_what_the_model_writes() {
     let golden = golden();
     for obj in rebuild(&golden).iter() {
         let ours = obj.to_text();
-        assert_eq!(ours, text::write(&text::parse(ours.as_bytes()).unwrap()), "{} {}", obj.kind.name(), obj.id);
+        assert_eq!(
+            ours,
+            text::write(&text::parse(ours.as_bytes()).unwrap()),
+            "{} {}",
+            obj.kind.name(),
+            obj.id
+        );
     }
 }

@@ -183,15 +183,19 @@ impl Kind {
                 (client, through_router(view, client, server)?, tcp(443, 0.4, 40.0, 800))
             }
             Kind::Ipv6 => {
-                let client = vm(view, rng)?;
+                // Some of it starts where port security stops it.
+                let client = if rng.random_ratio(3, 4) {
+                    some(&view.trunks, rng)?
+                } else {
+                    vm(view, rng)?
+                };
                 let server = neighbour(view, client, rng, |port| !port.secured && port.device == view.port(client).device)
                     .or_else(|| neighbour(view, client, rng, |port| port.device == view.port(client).device))?;
                 (client, ipv6(view, client, server), tcp(22, 1.0, 10.0, 300))
             }
             Kind::Vlan => {
-                let trunks: Vec<Index> = view.vms.iter().copied().filter(|vm| !view.port(*vm).secured).collect();
-                let client = some(&trunks, rng)?;
-                let server = neighbour(view, client, rng, |port| port.device == view.port(client).device)?;
+                let client = some(&view.trunks, rng)?;
+                let server = neighbour(view, client, rng, |port| !port.secured && port.device == view.port(client).device)?;
                 let mut packet = to_vm(view, client, server)?;
                 packet.vlan = Some([100, 101, 200][rng.random_range(0..3)]);
                 (client, packet, tcp(8080, 1.0, 20.0, 400))

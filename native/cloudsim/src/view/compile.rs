@@ -185,6 +185,7 @@ impl View {
                 network.macs.insert(mac, *port);
             }
         }
+        view.trunks = view.vms.iter().copied().filter(|vm| !view.ports[*vm as usize].secured).collect();
         view.vms_by_tenant = vec![Vec::new(); view.tenants.len()];
         for vm in &view.vms {
             view.vms_by_tenant[view.ports[*vm as usize].tenant as usize].push(*vm);

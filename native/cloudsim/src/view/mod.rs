@@ -38,6 +38,8 @@ pub struct View {
     pub vms: Vec<Index>,
     /// The same, by tenant.
     pub vms_by_tenant: Vec<Vec<Index>>,
+    /// Those without port security.
+    pub trunks: Vec<Index>,
     /// Ports of edge routers that are bound to a host.
     pub uplinks: Vec<Index>,
     /// Floating addresses with the VM's port.

@@ -2,7 +2,7 @@
 // Copyright The MidoInsights authors
 
 //! A real ZooKeeper and a recorder, for tests of the whole simulation.
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub)]
 
 use std::{
     io::{BufRead, BufReader},
@@ -43,7 +43,11 @@ impl ZooKeeper {
             .expect("start tests/daemon/bin/zookeeper");
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let hosts = line.split_whitespace().nth(2).unwrap_or_else(|| panic!("ZooKeeper said {line:?}")).to_owned();
+        let hosts = line
+            .split_whitespace()
+            .nth(2)
+            .unwrap_or_else(|| panic!("ZooKeeper said {line:?}"))
+            .to_owned();
         ZooKeeper { child, hosts, _data: data }
     }
 
@@ -99,13 +103,22 @@ impl Recorder {
             }
         });
         let session = zookeeper.client().await;
-        for path in [root.to_owned(), format!("{root}/service-discovery"), format!("{root}/service-discovery/insights")] {
+        let mut path = String::new();
+        for part in format!("{root}/service-discovery/insights").split('/').filter(|part| !part.is_empty()) {
+            path = format!("{path}/{part}");
             let _ = session.create(&path, &[], &CreateMode::Persistent.with_acls(Acls::anyone_all())).await;
         }
         let id = uuid::Uuid::new_v4().to_string();
         let instance = Instance::host_and_port("insights", &id, "127.0.0.1", port, 0).to_json();
         let path = format!("{root}/service-discovery/insights/{id}");
-        session.create(&path, instance.as_bytes(), &CreateMode::Ephemeral.with_acls(Acls::anyone_all())).await.unwrap();
-        Recorder { records, errors, _session: session }
+        session
+            .create(&path, instance.as_bytes(), &CreateMode::Ephemeral.with_acls(Acls::anyone_all()))
+            .await
+            .unwrap();
+        Recorder {
+            records,
+            errors,
+            _session: session,
+        }
     }
 }
