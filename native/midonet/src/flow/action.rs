@@ -108,7 +108,8 @@ pub fn decode(bytes: &[u8]) -> Decoded {
     let Some((&count, body)) = bytes.split_first() else {
         return Decoded::default();
     };
-    let count = usize::from(count);
+    // Above the cap there is no count that an agent writes.
+    let count = usize::from(count).min(MAX_AGENT_ACTIONS);
     match Search::new(body, count).run() {
         Ok(actions) => Decoded {
             cut: count >= MAX_AGENT_ACTIONS && actions.len() == count,

@@ -10,6 +10,9 @@ use super::MAX_RECORD_BYTES;
 /// Longest varint that an agent writes: four groups of seven bits.
 const MAX_VARINT_BYTES: usize = 4;
 
+/// What a decoder between two frames keeps of its memory: a connection that once sent a long record must not hold on to it.
+const KEPT_CAPACITY: usize = 16 << 10;
+
 /// One step of [`FrameDecoder::next_frame`].
 #[derive(Debug, Eq, PartialEq)]
 pub enum Frame<'a> {
@@ -65,9 +68,10 @@ impl FrameDecoder {
         let dropped = self.skip.min(bytes.len());
         self.skip -= dropped;
         self.consumed += dropped as u64;
-        if self.start > 0 {
-            self.buffer.drain(..self.start);
-            self.start = 0;
+        self.buffer.drain(..self.start);
+        self.start = 0;
+        if self.buffer.is_empty() {
+            self.buffer.shrink_to(KEPT_CAPACITY);
         }
         self.buffer.extend_from_slice(&bytes[dropped..]);
     }

@@ -167,6 +167,17 @@ impl Root {
         format!("{}/{entry}", self.table(class, id, table, argument))
     }
 
+    /// Where an upgraded cloud may still have a table of a network (`LegacyStateTableStorage`): where this path exists, it is used instead of
+    /// that of [`Root::table`]. `None` for tables that never were elsewhere.
+    pub fn legacy_table(&self, class: &str, id: Uuid, table: &str, argument: Option<&str>) -> Option<String> {
+        match (class, table, argument) {
+            ("Network", "mac_table", None | Some("0")) => Some(format!("{}/bridges/{id}/mac_ports", self.0)),
+            ("Network", "mac_table", Some(vlan)) => Some(format!("{}/bridges/{id}/vlans/{vlan}/mac_ports", self.0)),
+            ("Network", "ip4_mac_table", None) => Some(format!("{}/bridges/{id}/ip4_mac_map", self.0)),
+            _ => None,
+        }
+    }
+
     /// Parent of the instances of a service.
     pub fn service(&self, name: &str) -> String {
         format!("{}/service-discovery/{name}", self.0)
@@ -318,6 +329,7 @@ fn parse<'a>(parts: &[&'a str]) -> Option<Node<'a>> {
         ["zoom", "0", "tables", class] => Node::TableClass { class },
         ["zoom", "0", "tables", class, id] => Node::TableObject { class, id: canonical(id)? },
         ["zoom", "0", "tables", class, id, table, ref rest @ ..] => tables(class, canonical(id)?, table, rest)?,
+        ["bridges", id, ref rest @ ..] => legacy_table(canonical(id)?, rest)?,
         ["service-discovery", name] => Node::Service { name },
         ["service-discovery", name, id] => Node::ServiceInstance { name, id },
         ["config", "nodes", node] => Node::ConfigNode { node: canonical(node)? },
@@ -390,6 +402,30 @@ fn tables<'a>(class: &'a str, id: Uuid, table: &'a str, parts: &[&'a str]) -> Op
     })
 }
 
+/// Tables in their old place are given as those that they stand for.
+fn legacy_table<'a>(id: Uuid, parts: &[&'a str]) -> Option<Node<'a>> {
+    let (table, argument, entry) = match *parts {
+        ["mac_ports"] => ("mac_table", Some("0"), None),
+        ["mac_ports", entry] => ("mac_table", Some("0"), Some(entry)),
+        ["vlans", vlan, "mac_ports"] => ("mac_table", Some(vlan), None),
+        ["vlans", vlan, "mac_ports", entry] => ("mac_table", Some(vlan), Some(entry)),
+        ["ip4_mac_map"] => ("ip4_mac_table", None, None),
+        ["ip4_mac_map", entry] => ("ip4_mac_table", None, Some(entry)),
+        _ => return None,
+    };
+    let class = "Network";
+    Some(match entry {
+        None => Node::Table { class, id, table, argument },
+        Some(entry) => Node::TableEntry {
+            class,
+            id,
+            table,
+            argument,
+            entry,
+        },
+    })
+}
+
 /// Ids are node names in one form only: lower-case, with dashes.
 fn canonical(text: &str) -> Option<Uuid> {
     let lower = text.len() == 36 && !text.bytes().any(|byte| byte.is_ascii_uppercase());
@@ -448,6 +484,34 @@ mod tests {
             assert_eq!(root.parse(&format!("/midonet/zoom/0/models/Network/{id}")), Some(Node::Other));
         }
         assert_eq!(root.parse("/midonet/zoom/1"), Some(Node::Other));
+    }
+
+    #[test]
+    fn tables_in_their_old_place_are_read() {
+        let root = Root::default();
+        let id = Uuid::nil();
+        for (table, argument) in [("mac_table", Some("0")), ("mac_table", Some("101")), ("ip4_mac_table", None)] {
+            let path = root.legacy_table("Network", id, table, argument).unwrap();
+            assert!(path.starts_with("/midonet/bridges/00000000"));
+            assert_eq!(
+                root.parse(&path),
+                Some(Node::Table {
+                    class: "Network",
+                    id,
+                    table,
+                    argument
+                })
+            );
+            let entry = Node::TableEntry {
+                class: "Network",
+                id,
+                table,
+                argument,
+                entry: "a,b,1",
+            };
+            assert_eq!(root.parse(&format!("{path}/a,b,1")), Some(entry));
+        }
+        assert_eq!(root.legacy_table("Router", id, "arp_table", None), None);
     }
 
     #[test]
