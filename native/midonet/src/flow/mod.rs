@@ -11,10 +11,12 @@ pub mod binary;
 pub mod frame;
 pub mod json;
 
+mod binary_writer;
 mod json_writer;
+mod layout;
 mod record;
 
-pub use binary::{BinaryEncoder, encode_binary};
+pub use binary_writer::{BinaryEncoder, encode_binary};
 pub use json_writer::encode_json;
 pub use record::{Device, DeviceKind, ETHER_TYPE_NONE, Encoding, FlowRecord, Fragment, RuleHit, RuleResult, SimResult, Untrusted};
 
