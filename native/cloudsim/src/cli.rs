@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The MidoInsights authors
 
-use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
+use std::{io::Write as _, net::Ipv4Addr, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use insights_cloudsim::{
     agent::sender,
+    flood,
     run::{Options, Simulation, write_topology},
     size::{Size, SizeArgs},
     traffic::{Rate, Settings},
@@ -34,6 +35,35 @@ enum Command {
     Run(RunArgs),
     /// Write the cloud's topology and end: no agents, so no state
     Topology(CloudArgs),
+    /// Send flow records to a recorder as fast as it takes them, and tell how fast that was
+    Flood(FloodArgs),
+}
+
+#[derive(Args, Debug)]
+struct FloodArgs {
+    /// The recorder
+    #[arg(value_name = "HOST:PORT")]
+    target: String,
+    /// Connections at once
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    connections: u16,
+    /// End after so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
+    duration: f64,
+    /// End after so many records, all connections together
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// Records per second, all connections together; without it, as many as go
+    #[arg(long, value_name = "N")]
+    rate: Option<f64>,
+    /// Send JSON instead of binary records
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    size: SizeArgs,
+    /// The same seed and size give the same records
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
 }
 
 #[derive(Args, Debug)]
@@ -88,6 +118,12 @@ struct RunArgs {
     /// Seconds between two choices of an endpoint
     #[arg(long, value_name = "SECONDS", default_value_t = sender::CONNECTION_INTERVAL.as_secs_f64())]
     connection_interval: f64,
+    /// Let nothing happen: no VM comes or goes, no host dies, no rule changes
+    #[arg(long)]
+    calm: bool,
+    /// Seconds between two events of the cloud's life, on average
+    #[arg(long, value_name = "SECONDS", default_value_t = 20.0, conflicts_with = "calm")]
+    life_interval: f64,
     /// Port of the meters on each host's address; 0 takes free ones
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     stats_port: u16,
@@ -117,6 +153,7 @@ pub(crate) fn main(cli: Cli) -> anyhow::Result<()> {
         match cli.command {
             Command::Run(args) => run(args).await,
             Command::Topology(args) => topology(&args).await,
+            Command::Flood(args) => flood(args).await,
         }
     })
 }
@@ -133,6 +170,37 @@ async fn topology(args: &CloudArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+async fn flood(args: FloodArgs) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        args.duration.is_finite() && args.duration > 0.0 && args.duration <= 1e6,
+        "--duration is {}, above 0 is allowed",
+        args.duration
+    );
+    let report = flood::run(flood::Options {
+        target: args.target.clone(),
+        connections: usize::from(args.connections),
+        duration: Duration::from_secs_f64(args.duration),
+        limit: args.limit,
+        rate: args.rate,
+        json: args.json,
+        size: Size::from(&args.size),
+        seed: args.seed,
+    })
+    .await
+    .with_context(|| format!("connect to the recorder at {}", args.target))?;
+    let seconds = report.elapsed.as_secs_f64();
+    let (records, bytes) = (report.records as f64, report.bytes as f64);
+    let line = format!(
+        "{} records, {} bytes in {seconds:.2} s: {:.0} records/s, {:.1} MB/s, {:.0} bytes a record\n",
+        report.records,
+        report.bytes,
+        records / seconds,
+        bytes / seconds / 1e6,
+        bytes / records.max(1.0)
+    );
+    std::io::stdout().write_all(line.as_bytes()).context("print the result")
+}
+
 async fn run(args: RunArgs) -> anyhow::Result<()> {
     anyhow::ensure!(
         args.rate.is_finite() && args.rate >= 0.0,
@@ -142,6 +210,10 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
     anyhow::ensure!(
         args.connection_interval >= 0.0 && args.connection_interval <= 3600.0,
         "--connection-interval is out of 0 to 3600"
+    );
+    anyhow::ensure!(
+        args.life_interval >= 0.1 && args.life_interval <= 86_400.0,
+        "--life-interval is out of 0.1 to 86400"
     );
     anyhow::ensure!(args.queue_size > 0, "--queue-size is 0, at least 1 is needed");
     let rate = Rate {
@@ -163,6 +235,7 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
         record_log: args.record_log,
         queue: args.queue_size,
         connection_interval: Duration::from_secs_f64(args.connection_interval),
+        life: (!args.calm).then(|| Duration::from_secs_f64(args.life_interval)),
         ..options(&args.cloud, traffic)
     };
     let simulation = Simulation::start(options).await?;
@@ -203,6 +276,7 @@ fn options(args: &CloudArgs, traffic: Settings) -> Options {
         record_log: None,
         queue: sender::QUEUE,
         connection_interval: sender::CONNECTION_INTERVAL,
+        life: None,
     }
 }
 

@@ -11,13 +11,21 @@
 //! | [`plan`] | what the cloud consists of |
 //! | [`translate`] | Neutron's objects into MidoNet's, as MidoNet's translators do it |
 //! | [`obj`], [`zoom`] | objects, their references, and the changes to be written |
+//! | [`nsdb`], [`zk`] | the NSDB's transactions in ZooKeeper |
 //! | [`view`] | the topology as agents simulate it, and the simulation of a packet |
+//! | [`traffic`] | connections, and the flow records and meters that come of them |
+//! | [`agent`] | sessions, flow senders and meter end points |
+//! | [`life`] | what happens to the cloud while it runs |
+//! | [`ledger`] | the truth about all of it |
+//! | [`flood`] | load without a cloud |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod agent;
 pub mod clock;
+pub mod flood;
 pub mod ids;
 pub mod ledger;
+pub mod life;
 pub mod nsdb;
 pub mod obj;
 pub mod plan;

@@ -131,8 +131,8 @@ impl Plan {
         })
     }
 
-    /// Adds a VM to a tenant's network and binds it to a host.
-    pub fn add_vm(&mut self, tenant: usize, network: usize, role: Role, host: usize) -> Uuid {
+    /// Adds a VM to a tenant's network and binds it to a host; none if the network has no address left.
+    pub fn add_vm(&mut self, tenant: usize, network: usize, role: Role, host: usize) -> Option<Uuid> {
         let id = self.fresh();
         let mac = self.next_mac();
         let device = self.fresh();
@@ -141,7 +141,7 @@ impl Plan {
         plan.made += 1;
         let (network_id, subnet, base) = plan.networks[network];
         let plan = plan.clone();
-        // Addresses from .20 on, taken again from the start when the network is through; ports that went have left theirs.
+        // The first address from .20 on that nobody has: ports that went have left theirs.
         let used: std::collections::HashSet<IpAddr> = self
             .zoom
             .get(Kind::Dhcp, subnet)
@@ -151,8 +151,7 @@ impl Plan {
             .collect();
         let address = (20..=250u8)
             .map(|last| IpAddr::V4(Ipv4Addr::from_bits(base.to_bits() | u32::from(last))))
-            .find(|address| !used.contains(address))
-            .unwrap_or(IpAddr::V4(base));
+            .find(|address| !used.contains(address))?;
         let mut groups = vec![plan.default_group];
         match role {
             Role::Web => groups.push(plan.web_group),
@@ -179,7 +178,7 @@ impl Plan {
             translator.port(&port);
             translator.bind(id, host.id, &interface);
         });
-        id
+        Some(id)
     }
 
     /// Gives a VM a floating address.
@@ -196,6 +195,24 @@ impl Plan {
         };
         self.translate(|translator| translator.floating_ip(&fip));
         Some(id)
+    }
+
+    /// Takes a floating address from its VM and gives it to another of the same tenant.
+    pub fn move_floating(&mut self, fip: Uuid, port: Uuid) -> Option<()> {
+        let stored = self.zoom.get(Kind::FloatingIp, fip)?;
+        let fixed = crate::translate::fixed_ips(self.zoom.get(Kind::NeutronPort, port)?).first()?.0;
+        let moved = FloatingIp {
+            id: fip,
+            tenant: stored.text("tenant_id")?.to_owned(),
+            network: stored.uuid("floating_network_id")?,
+            address: stored.ip("floating_ip_address")?,
+            association: Some((stored.uuid("router_id")?, port, fixed)),
+        };
+        self.translate(|translator| {
+            translator.disassociate(fip);
+            translator.associate_floating_ip(&moved);
+        });
+        Some(())
     }
 
     fn next_mac(&mut self) -> String {
@@ -436,7 +453,9 @@ impl Plan {
                     _ => Role::ALL[(number as usize + network) % 4],
                 };
                 let host = self.rng.random_range(0..size.hosts) as usize;
-                let port = self.add_vm(tenant, network, role, host);
+                let Some(port) = self.add_vm(tenant, network, role, host) else {
+                    continue;
+                };
                 if role == Role::Web {
                     web.push((network, port));
                 }

@@ -14,6 +14,7 @@ use crate::{
     agent::{Agent, Context},
     clock,
     ledger::{Ledger, Things},
+    life::Life,
     nsdb::{Nsdb, NsdbError},
     obj::Kind,
     plan::Plan,
@@ -44,6 +45,8 @@ pub struct Options {
     pub record_log: Option<PathBuf>,
     pub queue: usize,
     pub connection_interval: Duration,
+    /// Mean time between two events of the cloud's life; none, and nothing happens.
+    pub life: Option<Duration>,
 }
 
 /// Why a simulation did not start.
@@ -70,7 +73,7 @@ pub struct Simulation {
     pub nsdb: Arc<tokio::sync::Mutex<Nsdb>>,
     pub ledger: Arc<Ledger>,
     /// Ports on which meters are served.
-    stats_ports: HashMap<Uuid, u16>,
+    stats_ports: Arc<HashMap<Uuid, u16>>,
     /// Where the ledger answers.
     pub ledger_address: Option<std::net::SocketAddr>,
     tasks: Vec<JoinHandle<()>>,
@@ -123,7 +126,7 @@ impl Simulation {
             queue: options.queue,
             interval: options.connection_interval,
             changed: watch::channel(0).0,
-            learned: plan.learned.clone(),
+            learned: RwLock::new(plan.learned.clone()),
             external_network: plan.external_network,
         });
         let agents: Vec<Agent> = plan.hosts.iter().map(|host| Agent::new(host.clone(), options.workers)).collect();
@@ -153,7 +156,7 @@ impl Simulation {
             context,
             nsdb: Arc::new(tokio::sync::Mutex::new(nsdb)),
             ledger,
-            stats_ports,
+            stats_ports: Arc::new(stats_ports),
             ledger_address,
             tasks,
             traffic: Some(traffic),
@@ -170,6 +173,18 @@ impl Simulation {
         self.stats_ports.get(&host).copied()
     }
 
+    /// What can happen to this cloud, to be made happen.
+    pub fn life(&self, seed: u64) -> Life {
+        Life::new(
+            self.plan.clone(),
+            self.nsdb.clone(),
+            self.context.clone(),
+            self.agents.clone(),
+            self.stats_ports.clone(),
+            seed,
+        )
+    }
+
     /// Waits until the traffic has made as many records as it was told.
     pub async fn traffic_done(&mut self) {
         if let Some(traffic) = self.traffic.take() {
@@ -184,8 +199,8 @@ impl Simulation {
         }
         // Queued records go out before their agents end.
         tokio::time::sleep(Duration::from_millis(100)).await;
-        futures::future::join_all(self.agents.iter().map(|agent| agent.stop(&self.ledger, false))).await;
         self.tasks.iter().for_each(JoinHandle::abort);
+        futures::future::join_all(self.agents.iter().map(|agent| agent.stop(&self.ledger, false))).await;
         if let Err(error) = self.ledger.flush(clock::now_us()) {
             log::warn!("write the ledger: {error}");
         }

@@ -54,6 +54,7 @@ fn options(zookeeper: &ZooKeeper, underlay: Ipv4Addr, limit: u64) -> Options {
         record_log: None,
         queue: 4096,
         connection_interval: Duration::from_millis(50),
+        life: None,
     }
 }
 

@@ -43,7 +43,8 @@ pub struct Context {
     pub interval: std::time::Duration,
     /// Rises with every change of the topology, so that sessions look for ports that came and went.
     pub changed: watch::Sender<u64>,
-    pub learned: Vec<crate::view::Learned>,
+    /// Routes that the edge router learned, as of now.
+    pub learned: RwLock<Vec<crate::view::Learned>>,
     pub external_network: Uuid,
 }
 

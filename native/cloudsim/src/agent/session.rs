@@ -107,7 +107,8 @@ impl Written {
     /// Brings the session's nodes to what the topology says now.
     async fn refresh(&mut self, context: &Context, host: &HostPlan, client: &Client, started_ms: i64) -> Result<(), zookeeper::Error> {
         let view = context.view.read().clone();
-        let wanted: BTreeSet<Kept> = state::of_host(&context.root, host, &view, &context.learned, context.external_network, started_ms)
+        let learned = context.learned.read().clone();
+        let wanted: BTreeSet<Kept> = state::of_host(&context.root, host, &view, &learned, context.external_network, started_ms)
             .into_iter()
             .collect();
         let gone: Vec<Kept> = self.kept.difference(&wanted).cloned().collect();

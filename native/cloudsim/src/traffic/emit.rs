@@ -6,7 +6,7 @@
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use midonet::{
-    flow::{BinaryEncoder, Encoding, FlowRecord, encode_json, frame},
+    flow::FlowRecord,
     meters::{Counters, MeterKey},
 };
 use rand::Rng;
@@ -14,8 +14,7 @@ use uuid::Uuid;
 
 use super::Connection;
 use crate::{
-    agent::{Agent, Context, Refused, sender::Outgoing},
-    ledger::{Class, Tally},
+    ledger::Class,
     record,
     view::{DeviceRef, Host, Index, Packet, Port, Verdict, View, Walk},
 };
@@ -34,62 +33,31 @@ pub(super) struct Outcome {
     pub stateful: bool,
 }
 
-/// State of an agent's recorder.
-struct Recorder {
-    agent: usize,
-    json: bool,
-    /// One for each simulation thread: it reuses its buffer.
-    encoders: Vec<BinaryEncoder>,
-    /// The in-port that each thread's context still holds.
-    in_ports: Vec<Option<Uuid>>,
-    /// The next cookie of each thread: thread i of n counts i, i + n, … in 32 bits.
-    cookies: Vec<u32>,
-    turn: usize,
+/// Where records and meters go.
+pub(super) trait Out {
+    /// A packet of a flow at a host, and the flow's `rest` when its life is over.
+    fn count(&mut self, host: Uuid, keys: &[MeterKey], length: i64, rest: Counters, life: usize);
+
+    /// The in-port that the host's next simulation thread has from its packet before.
+    fn stale_in_port(&self, host: Uuid) -> Option<Uuid>;
+
+    /// Takes a record; gives how many were made of it.
+    fn send(&mut self, host: Uuid, record: FlowRecord, class: Class, tenant: Arc<str>, rule: Option<Uuid>) -> u64;
 }
 
-pub(super) struct Emitter {
-    context: Arc<Context>,
-    agents: Arc<Vec<Agent>>,
-    recorders: HashMap<Uuid, Recorder>,
+/// Simulates packets and says what agents make of them.
+pub(super) struct Emitter<O> {
+    pub out: O,
     tenants: HashMap<String, Arc<str>>,
     walk: Walk,
-    scratch: Vec<u8>,
 }
 
-impl Emitter {
-    pub(super) fn new(context: Arc<Context>, agents: Arc<Vec<Agent>>, json_percent: u8, seed: u64) -> Emitter {
-        let workers = context.workers.max(1);
-        let recorders = (0..).zip(agents.iter()).map(|(index, agent)| {
-            let json = (index as u64).wrapping_add(seed).wrapping_mul(37) % 100 < u64::from(json_percent);
-            let recorder = Recorder {
-                agent: index,
-                json,
-                encoders: vec![BinaryEncoder::new(); workers],
-                in_ports: vec![None; workers],
-                cookies: (0..workers as u32).collect(),
-                turn: 0,
-            };
-            (agent.host.id, recorder)
-        });
-        let recorders = recorders.collect();
+impl<O: Out> Emitter<O> {
+    pub(super) fn new(out: O) -> Emitter<O> {
         Emitter {
-            context,
-            agents,
-            recorders,
+            out,
             tenants: HashMap::new(),
             walk: Walk::default(),
-            scratch: Vec::new(),
-        }
-    }
-
-    /// A second went by: flows end, and the ledger learns what the meters show.
-    pub(super) fn tick(&mut self) {
-        for agent in self.agents.iter() {
-            let mut meters = agent.meters.lock();
-            meters.tick();
-            self.context
-                .ledger
-                .set_meters(agent.host.id, if agent.is_alive() { meters.sums() } else { Default::default() });
         }
     }
 
@@ -256,7 +224,7 @@ impl Emitter {
             dst: view.hosts[end as usize].underlay,
         });
         keys.extend(tunnel.clone());
-        self.count(
+        self.out.count(
             host.id,
             &keys,
             length,
@@ -265,80 +233,25 @@ impl Emitter {
         );
         keys.clear();
         self.walk.meters = keys;
-        let mut made = self.send(host.id, record, class, tenant.clone(), rule);
+        let mut made = self.out.send(host.id, record, class, tenant.clone(), rule);
         if let Some(end) = tunnel_end
             && let Some(end_host) = end.host.map(|end| view.hosts[end as usize].id)
         {
-            let stale = self.stale_in_port(end_host);
+            let stale = self.out.stale_in_port(end_host);
             if let Some(record) = record::transit(view, host, end, after, stale) {
-                self.count(end_host, tunnel.as_slice(), length, rest, TUNNELLED);
-                made += self.send(end_host, record, Class::Transit, tenant, None);
+                self.out.count(end_host, tunnel.as_slice(), length, rest, TUNNELLED);
+                made += self.out.send(end_host, record, Class::Transit, tenant, None);
             }
         }
         made
     }
 
     fn generated(&mut self, host: &Host, port: &Port, packet: &Packet) -> u64 {
-        let stale = self.stale_in_port(host.id);
+        let stale = self.out.stale_in_port(host.id);
         let record = record::generated(host, port, packet, stale);
         let keys = [MeterKey::Device(port.id), MeterKey::PortTx(port.id)];
-        self.count(host.id, &keys, i64::from(MIN_FRAME), Counters::default(), DROPPED);
-        self.send(host.id, record, Class::Generated, Arc::from(""), None)
-    }
-
-    fn count(&self, host: Uuid, keys: &[MeterKey], length: i64, rest: Counters, life: usize) {
-        if let Some(recorder) = self.recorders.get(&host) {
-            let agent = &self.agents[recorder.agent];
-            if agent.is_alive() {
-                agent.meters.lock().count(recorder.turn, keys, length, rest, life);
-            }
-        }
-    }
-
-    fn stale_in_port(&self, host: Uuid) -> Option<Uuid> {
-        let recorder = self.recorders.get(&host)?;
-        recorder.in_ports[recorder.turn]
-    }
-
-    /// Encodes a record as the host's agent does and queues it. Counts as made also if the queue is full; not if there is no agent.
-    fn send(&mut self, host: Uuid, mut record: FlowRecord, class: Class, tenant: Arc<str>, rule: Option<Uuid>) -> u64 {
-        let Some(recorder) = self.recorders.get_mut(&host) else { return 0 };
-        let agent = &self.agents[recorder.agent];
-        if !agent.is_alive() {
-            return 0;
-        }
-        let worker = recorder.turn;
-        recorder.turn = (worker + 1) % recorder.encoders.len();
-        // Agents sign-extend the 32 bits of their counter.
-        record.cookie = recorder.cookies[worker] as i32 as i64 as u64;
-        recorder.cookies[worker] = recorder.cookies[worker].wrapping_add(recorder.encoders.len() as u32);
-        if !matches!(class, Class::Transit | Class::Generated) {
-            recorder.in_ports[worker] = record.in_port;
-        }
-        let tally = Tally {
-            host,
-            cookie: record.cookie,
-            class,
-            tenant,
-            rule,
-            in_port: record.in_port,
-            src_port: record.src_port,
-            json: recorder.json,
-        };
-        self.scratch.clear();
-        if recorder.json {
-            record.encoding = Encoding::Json;
-            self.scratch = encode_json(&record);
-        } else if recorder.encoders[worker].encode(&record, &mut self.scratch).is_err() {
-            // Too much for the agent's buffer: it drops the record too.
-            return 0;
-        }
-        let mut framed = Vec::with_capacity(self.scratch.len() + 4);
-        frame::encode(&self.scratch, &mut framed);
-        if agent.offer(Outgoing { frame: framed, tally }) == Err(Refused::QueueFull) {
-            self.context.ledger.agent(host, |agent| agent.queue_full += 1);
-        }
-        1
+        self.out.count(host.id, &keys, i64::from(MIN_FRAME), Counters::default(), DROPPED);
+        self.out.send(host.id, record, Class::Generated, Arc::from(""), None)
     }
 
     fn tenant(&mut self, view: &View, port: &Port) -> Arc<str> {

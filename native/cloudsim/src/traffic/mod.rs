@@ -6,6 +6,8 @@
 mod emit;
 mod pick;
 mod rate;
+mod recorders;
+mod sample;
 
 use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc, time::Duration};
 
@@ -14,7 +16,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 use uuid::Uuid;
 
 pub use self::rate::Rate;
-use self::{emit::Emitter, pick::Kind};
+pub use self::sample::sample;
+use self::{emit::Emitter, pick::Kind, recorders::Recorders};
 use crate::{
     agent::{Agent, Context},
     clock,
@@ -89,7 +92,7 @@ impl Ord for Due {
 pub struct Traffic {
     context: Arc<Context>,
     settings: Settings,
-    emitter: Emitter,
+    emitter: Emitter<Recorders>,
     rng: StdRng,
     connections: BinaryHeap<Reverse<Due>>,
     made: u64,
@@ -98,7 +101,7 @@ pub struct Traffic {
 impl Traffic {
     pub fn new(context: Arc<Context>, agents: Arc<Vec<Agent>>, settings: Settings) -> Traffic {
         let rng = StdRng::seed_from_u64(settings.seed ^ 0x7472_6166_6669_6321);
-        let emitter = Emitter::new(context.clone(), agents, settings.json_percent, settings.seed);
+        let emitter = Emitter::new(Recorders::new(context.clone(), agents, settings.json_percent, settings.seed));
         Traffic {
             context,
             settings,
@@ -133,7 +136,7 @@ impl Traffic {
             }
             while second < now as u64 {
                 second += 1;
-                self.emitter.tick();
+                self.emitter.out.tick();
             }
         }
     }
