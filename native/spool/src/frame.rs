@@ -9,13 +9,13 @@
 //! | field | type | |
 //! |---|---|---|
 //! | magic | `[u8; 4]` | |
-//! | form | u32 | 1 record, 2 hole |
+//! | form | u32 | 1 record; 2 hole, where something was lost; 3 seal, the last frame of a closed segment |
 //! | length | u32 | of the content |
 //! | items | u32 | inside |
 //! | number | u64 | of the record, rising within a lane |
 //! | before | u64 | items of all records of the lane before this one: tells how many a damaged stretch had |
 //! | first, last | i64, i64 | times of the items |
-//! | content crc | u32 | crc32 of the content; 0 for a hole |
+//! | content crc | u32 | crc32 of the content; 0 for holes and seals |
 //! | header crc | u32 | crc32 of the fields above |
 
 use crate::MAX_PAYLOAD;
@@ -26,13 +26,18 @@ pub(crate) const FRAME_HEADER: usize = 56;
 pub(crate) const MAGIC: [u8; 4] = *b"mIr\x01";
 const SEGMENT_MAGIC: [u8; 8] = *b"mIspool\x01";
 
-const RECORD: u32 = 1;
-const HOLE: u32 = 2;
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Form {
+    Record = 1,
+    /// Stands where records were lost, which was told.
+    Hole = 2,
+    /// Ends a closed segment: says up to which number and item it went.
+    Seal = 3,
+}
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Frame {
-    /// Stands where a record was lost, which was told.
-    pub(crate) hole: bool,
+    pub(crate) form: Form,
     pub(crate) length: u32,
     pub(crate) records: u32,
     pub(crate) sequence: u64,
@@ -53,10 +58,24 @@ impl Frame {
         self.before.saturating_add(self.records.into())
     }
 
+    /// The seal behind the record with this number.
+    pub(crate) fn seal(sequence: u64, items: u64, length: u32) -> Frame {
+        Frame {
+            form: Form::Seal,
+            length,
+            records: 0,
+            sequence,
+            before: items,
+            first_us: 0,
+            last_us: 0,
+            payload_crc: 0,
+        }
+    }
+
     pub(crate) fn encode(&self) -> [u8; FRAME_HEADER] {
         let mut out = [0; FRAME_HEADER];
         out[0..4].copy_from_slice(&MAGIC);
-        out[4..8].copy_from_slice(&(if self.hole { HOLE } else { RECORD }).to_le_bytes());
+        out[4..8].copy_from_slice(&(self.form as u32).to_le_bytes());
         out[8..12].copy_from_slice(&self.length.to_le_bytes());
         out[12..16].copy_from_slice(&self.records.to_le_bytes());
         out[16..24].copy_from_slice(&self.sequence.to_le_bytes());
@@ -72,8 +91,11 @@ impl Frame {
     pub(crate) fn decode(bytes: &[u8; FRAME_HEADER]) -> Option<Frame> {
         let u32_at = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
         let u64_at = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
+        let form = [Form::Record, Form::Hole, Form::Seal]
+            .into_iter()
+            .find(|form| *form as u32 == u32_at(4))?;
         let frame = Frame {
-            hole: u32_at(4) == HOLE,
+            form,
             length: u32_at(8),
             records: u32_at(12),
             sequence: u64_at(16),
@@ -84,8 +106,8 @@ impl Frame {
         };
         let whole = bytes[..4] == MAGIC && crc32fast::hash(&bytes[..52]) == u32_at(52);
         // A hole may stand for several records and be longer than any of them.
-        let bounded = frame.hole || frame.length as usize <= MAX_PAYLOAD;
-        (whole && matches!(u32_at(4), RECORD | HOLE) && bounded).then_some(frame)
+        let bounded = form != Form::Record || frame.length as usize <= MAX_PAYLOAD;
+        (whole && bounded).then_some(frame)
     }
 }
 
@@ -113,7 +135,7 @@ mod tests {
     #[test]
     fn a_header_with_any_flipped_bit_is_none() {
         let frame = Frame {
-            hole: false,
+            form: Form::Record,
             length: 9,
             records: 3,
             sequence: 7,
@@ -141,7 +163,7 @@ mod tests {
     #[test]
     fn a_length_above_the_bound_is_refused() {
         let frame = Frame {
-            hole: false,
+            form: Form::Record,
             length: MAX_PAYLOAD as u32 + 1,
             records: 1,
             sequence: 1,

@@ -12,7 +12,7 @@ use std::{
 use crate::{
     Entry, LaneOptions, LaneState, LossCause, Lost, Record, SpoolError,
     disk::{Disk, DiskFile},
-    frame::{FRAME_HEADER, Frame, SEGMENT_HEADER, segment_header},
+    frame::{FRAME_HEADER, Form, Frame, SEGMENT_HEADER, segment_header},
     lost::Losses,
     segment::{Damage, End, Found, Walk, name},
 };
@@ -28,8 +28,10 @@ pub(crate) struct Lane {
     epoch: u64,
     /// First number and bytes of each segment. The last one is appended to.
     segments: BTreeMap<u64, u64>,
-    /// The last segment's file; `None` when it failed and a new segment must be begun.
+    /// The last segment's file; `None` when it failed or is closed, so that a new segment must be begun.
     active: Option<Arc<dyn DiskFile>>,
+    /// The last segment has its seal.
+    closed: bool,
     /// Behind the last frame that was written, and behind the last one that is synced.
     written: Tail,
     durable: Tail,
@@ -74,7 +76,7 @@ impl Lane {
         }
         let sequence = self.written.next;
         let frame = Frame {
-            hole: false,
+            form: Form::Record,
             length: entry.payload.len() as u32,
             records: entry.records,
             sequence,
@@ -89,11 +91,12 @@ impl Lane {
         let path = self.active_path();
         let file = self.active.as_ref().expect("roll made one");
         if let Err(error) = file.write_at(&bytes, self.written.bytes) {
-            // What was written of it must go; where it can't, the next segment's number says that this one ended before it.
+            // What was written of it must go; where that fails, it goes before the next record is written.
             if file.truncate(self.written.bytes).is_err() {
-                // A failure of this sync cuts what was not synced, which the caller sees from where the lane stands.
-                let _ = self.sync_active();
+                // Its failure counts more than that of the write: it cuts records that were written before.
+                let synced = self.sync_active();
                 self.active = None;
+                synced?;
             }
             return Err(SpoolError::io("write", path)(error));
         }
@@ -120,7 +123,7 @@ impl Lane {
         }
         self.written = self.durable;
         if let Some(file) = self.active.take() {
-            // Numbers decide where this fails: the next segment begins with the first one that was cut.
+            // Where this fails it is done before the next record is written.
             let _ = file.truncate(self.durable.bytes);
         }
         self.measure_active();
@@ -128,28 +131,60 @@ impl Lane {
 
     /// Closes the last segment and begins a new one.
     pub(crate) fn roll(&mut self) -> Result<(), SpoolError> {
-        if self.active.is_some() {
-            if self.written.bytes == SEGMENT_HEADER as u64 {
+        if let Some((&last, _)) = self.segments.last_key_value().filter(|_| !self.closed) {
+            let empty = last == self.written.next;
+            if empty && self.active.is_some() {
                 return Ok(());
             }
-            self.sync_active()?;
+            if !empty {
+                self.close(last)?;
+            }
         }
+        self.begin()
+    }
+
+    fn begin(&mut self) -> Result<(), SpoolError> {
         let first = self.written.next;
         let path = self.folder.join(name(self.epoch, first));
         let file = self.disk.create(&path).map_err(SpoolError::io("create", &path))?;
         let header = file.write_at(&segment_header(first, self.written.items), 0).and_then(|()| file.sync());
         if let Err(error) = header.and_then(|()| self.disk.sync_folder(&self.folder)) {
-            // An empty segment is no harm, but the disk may have no room for many. One with records in it must stay.
-            if !self.segments.contains_key(&first) {
-                let _ = self.disk.remove(&path);
-            }
+            // The empty file stays: its name may be all that keeps the number.
+            let _ = file.truncate(0);
             return Err(SpoolError::io("begin segment", path)(error));
         }
         self.segments.insert(first, SEGMENT_HEADER as u64);
         self.active = Some(file);
+        self.closed = false;
         self.written.bytes = SEGMENT_HEADER as u64;
         self.durable = self.written;
         self.trim();
+        Ok(())
+    }
+
+    /// Cuts what a failure left behind the last segment's end, and seals it. Nothing is appended elsewhere before that worked: an end
+    /// without a seal is damage.
+    fn close(&mut self, segment: u64) -> Result<(), SpoolError> {
+        let path = self.path_of(segment);
+        let file = match &self.active {
+            Some(file) => file.clone(),
+            None => {
+                let file = self.disk.open(&path).map_err(SpoolError::io("open", &path))?;
+                file.truncate(self.durable.bytes).map_err(SpoolError::io("cut", &path))?;
+                file
+            }
+        };
+        let seal = Frame::seal(self.written.next - 1, self.written.items, 0).encode();
+        if let Err(error) = file.write_at(&seal, self.written.bytes) {
+            let _ = file.truncate(self.written.bytes);
+            return Err(SpoolError::io("seal", path)(error));
+        }
+        let outcome = file.sync();
+        self.synced(outcome.is_ok());
+        outcome.map_err(SpoolError::io("sync", path))?;
+        self.segments.insert(segment, self.written.bytes + FRAME_HEADER as u64);
+        self.active = None;
+        self.closed = true;
         Ok(())
     }
 
@@ -167,7 +202,7 @@ impl Lane {
             let end = self.end_of(walk.segment);
             let path = self.path_of(walk.segment);
             match walk.next(end).map_err(SpoolError::io("read", &path))? {
-                Some(Found::Frame { frame, .. }) if frame.hole || frame.sequence < from => {}
+                Some(Found::Frame { frame, .. }) if frame.form == Form::Hole || frame.sequence < from => {}
                 Some(Found::Frame { frame, offset }) => match walk.payload(&frame, offset).map_err(SpoolError::io("read", &path))? {
                     Some(payload) => {
                         self.reader = Some(walk);
@@ -220,7 +255,7 @@ impl Lane {
                         at = before;
                         break;
                     }
-                    Some(Found::Frame { frame, .. }) if frame.hole || frame.sequence <= self.acknowledged => {}
+                    Some(Found::Frame { frame, .. }) if frame.form == Form::Hole || frame.sequence <= self.acknowledged => {}
                     Some(Found::Frame { frame, .. }) => items += u64::from(frame.records),
                     Some(Found::Damage(_)) => {}
                     None => break,
@@ -257,6 +292,8 @@ impl Lane {
         let lost = self.contents(segment);
         let path = self.path_of(segment);
         self.disk.remove(&path).map_err(SpoolError::io("remove", &path))?;
+        // What was told as lost must not come back with the next start.
+        let _ = self.disk.sync_folder(&self.folder);
         self.forget(segment);
         losses.add(lost);
         Ok(true)
@@ -284,7 +321,7 @@ impl Lane {
         };
         loop {
             match walk.next(self.end_of(walk.segment)).ok()? {
-                Some(Found::Frame { frame, .. }) if !frame.hole && frame.sequence > self.acknowledged => return Some(frame.first_us),
+                Some(Found::Frame { frame, .. }) if frame.form == Form::Record && frame.sequence > self.acknowledged => return Some(frame.first_us),
                 Some(_) => {}
                 None => walk = self.walk(*self.segments.range(walk.segment + 1..).next()?.0).ok()?,
             }
@@ -311,7 +348,7 @@ impl Lane {
         while let Ok(Some(found)) = walk.next(end) {
             match found {
                 Found::Frame { frame, offset } => {
-                    if !frame.hole && frame.sequence > self.acknowledged && !self.told.contains(&(segment, offset)) {
+                    if frame.form == Form::Record && frame.sequence > self.acknowledged && !self.told.contains(&(segment, offset)) {
                         add(frame.records.into(), frame.first_us, frame.last_us);
                     }
                 }
@@ -356,19 +393,14 @@ impl Lane {
                 first_us,
                 last_us,
             });
-            if walk
-                .cover(&Damage {
-                    records: Some(records),
-                    ..damage
-                })
-                .is_err()
-            {
+            if walk.cover(&damage, records).is_err() {
                 self.told.insert(place);
             }
         }
     }
 
-    /// Items in a damaged stretch; at the end of a segment the one that follows it without a gap tells.
+    /// Items in a damaged stretch. Where the seal is gone too, the next segment tells; should those in between have given way, they are
+    /// told twice.
     fn records_in(&self, damage: &Damage, segment: u64) -> u64 {
         damage.records.unwrap_or_else(|| {
             let following = self.segments.range(segment + 1..).next();
@@ -403,7 +435,9 @@ impl Lane {
     }
 
     fn measure_active(&mut self) {
-        if let Some(mut last) = self.segments.last_entry() {
+        if !self.closed
+            && let Some(mut last) = self.segments.last_entry()
+        {
             last.insert(self.written.bytes);
         }
     }
@@ -442,10 +476,20 @@ impl Lane {
             Some((&next, _)) => End {
                 bytes: self.segments.get(&segment).copied().unwrap_or(0),
                 next,
+                closed: true,
+                items: None,
+            },
+            None if self.closed => End {
+                bytes: self.segments.get(&segment).copied().unwrap_or(0),
+                next: self.durable.next,
+                closed: true,
+                items: None,
             },
             None => End {
                 bytes: self.durable.bytes,
                 next: self.durable.next,
+                closed: false,
+                items: Some(self.durable.items),
             },
         }
     }

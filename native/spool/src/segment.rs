@@ -7,7 +7,7 @@ use std::{io, sync::Arc};
 
 use crate::{
     disk::DiskFile,
-    frame::{FRAME_HEADER, Frame, MAGIC, SEGMENT_HEADER, read_segment_header},
+    frame::{FRAME_HEADER, Form, Frame, MAGIC, SEGMENT_HEADER, read_segment_header},
 };
 
 /// The file name of the segment that begins with this number.
@@ -36,6 +36,8 @@ pub(crate) struct Walk {
     /// Items of the lane up to here; `None` at the start of a segment whose header is damaged.
     pub(crate) items: Option<u64>,
     last_us: i64,
+    /// The seal was seen, or its absence told.
+    sealed: bool,
 }
 
 /// Where a walk must end: bytes behind it and numbers from there on are not the segment's, or not synced yet.
@@ -43,6 +45,10 @@ pub(crate) struct Walk {
 pub(crate) struct End {
     pub(crate) bytes: u64,
     pub(crate) next: u64,
+    /// The segment is closed, so that a seal must be there.
+    pub(crate) closed: bool,
+    /// Items of the lane up to the end, where that is known.
+    pub(crate) items: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -59,7 +65,7 @@ pub(crate) struct Damage {
     /// The highest number that was in it, as far as its neighbours tell.
     pub(crate) sequence: u64,
     pub(crate) before: u64,
-    /// Items that were in it; `None` at the end of a segment, where no neighbour tells.
+    /// Items that were in it; `None` at the end of a segment whose seal is gone.
     pub(crate) records: Option<u64>,
     pub(crate) first_us: i64,
     pub(crate) last_us: i64,
@@ -79,25 +85,41 @@ impl Walk {
             last: segment.saturating_sub(1),
             items,
             last_us: 0,
+            sealed: false,
         })
     }
 
-    /// The next frame or damaged stretch, which the walk is behind of then.
+    /// The next record or hole, or the next damaged stretch; the walk is behind it then.
     pub(crate) fn next(&mut self, end: End) -> io::Result<Option<Found>> {
-        if self.offset >= end.bytes {
+        if self.sealed {
             return Ok(None);
+        }
+        if self.offset >= end.bytes {
+            self.sealed = end.closed;
+            return Ok(end.closed.then(|| Found::Damage(self.damage(end.bytes, None, end))));
         }
         let mut header = [0; FRAME_HEADER];
         let whole = self.file.read_at(&mut header, self.offset)? == FRAME_HEADER;
-        match Frame::decode(&header).filter(|_| whole) {
-            Some(frame) if frame.sequence >= end.next => Ok(None),
-            Some(frame) if self.fits(&frame, self.offset, end) => {
+        match Frame::decode(&header).filter(|frame| whole && self.fits(frame, self.offset, end)) {
+            Some(seal) if seal.form == Form::Seal => {
+                self.items = Some(seal.before);
+                self.sealed = true;
+                Ok(None)
+            }
+            Some(frame) => {
                 let offset = self.offset;
-                self.pass(&frame, offset);
+                self.offset += frame.size();
+                self.last = frame.sequence;
+                self.items = Some(frame.after());
+                self.last_us = frame.last_us;
                 Ok(Some(Found::Frame { frame, offset }))
             }
-            _ => self.resync(end).map(|damage| Some(Found::Damage(damage))),
+            None => self.resync(end).map(|damage| Some(Found::Damage(damage))),
         }
+    }
+
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.sealed
     }
 
     /// The content of a frame that the walk gave; `None` when it is not what was written.
@@ -111,7 +133,7 @@ impl Walk {
     pub(crate) fn punch(&self, frame: &Frame, offset: u64) -> io::Result<()> {
         self.file.write_at(
             &Frame {
-                hole: true,
+                form: Form::Hole,
                 payload_crc: 0,
                 ..*frame
             }
@@ -120,34 +142,40 @@ impl Walk {
         )
     }
 
-    /// Covers a damaged stretch with a hole. Fails on one too short for a header.
-    pub(crate) fn cover(&self, damage: &Damage) -> io::Result<()> {
+    /// Covers a damaged stretch with a hole, at the end of a segment with a seal. Fails on one too short for a header.
+    pub(crate) fn cover(&self, damage: &Damage, records: u64) -> io::Result<()> {
         let length = damage
             .bytes
-            .checked_sub(FRAME_HEADER as u64)
-            .and_then(|length| u32::try_from(length).ok());
-        let frame = Frame {
-            hole: true,
-            length: length.ok_or(io::ErrorKind::InvalidInput)?,
-            records: damage.records.unwrap_or(0).try_into().unwrap_or(u32::MAX),
-            sequence: damage.sequence,
-            before: damage.before,
-            first_us: damage.first_us,
-            last_us: damage.last_us,
-            payload_crc: 0,
+            .saturating_sub(FRAME_HEADER as u64)
+            .try_into()
+            .map_err(|_| io::ErrorKind::InvalidInput)?;
+        let Damage {
+            sequence,
+            before,
+            first_us,
+            last_us,
+            ..
+        } = *damage;
+        let frame = match damage.records {
+            None => Frame::seal(sequence, before + records, length),
+            Some(_) if damage.bytes < FRAME_HEADER as u64 => return Err(io::ErrorKind::InvalidInput.into()),
+            Some(_) => Frame {
+                form: Form::Hole,
+                length,
+                records: records.try_into().unwrap_or(u32::MAX),
+                sequence,
+                before,
+                first_us,
+                last_us,
+                payload_crc: 0,
+            },
         };
         self.file.write_at(&frame.encode(), damage.offset)
     }
 
     fn fits(&self, frame: &Frame, offset: u64, end: End) -> bool {
-        frame.sequence > self.last && frame.sequence < end.next && offset + frame.size() <= end.bytes
-    }
-
-    fn pass(&mut self, frame: &Frame, offset: u64) {
-        self.offset = offset + frame.size();
-        self.last = frame.sequence;
-        self.items = Some(frame.after());
-        self.last_us = frame.last_us;
+        let rises = frame.sequence > self.last || frame.form != Form::Record && frame.sequence == self.last;
+        rises && frame.sequence < end.next && offset + frame.size() <= end.bytes
     }
 
     /// Looks for the next frame byte by byte, in memory: a segment has a bounded size.
@@ -161,32 +189,36 @@ impl Walk {
             let frame = Frame::decode(header).filter(|frame| self.fits(frame, from + at as u64, end))?;
             Some((frame, from + at as u64))
         });
-        let before = self.items;
-        let damage = match found {
-            Some((frame, offset)) => Damage {
-                offset: from,
-                bytes: offset - from,
-                sequence: frame.sequence - 1,
-                before: before.unwrap_or(frame.before),
-                records: Some(frame.before.saturating_sub(before.unwrap_or(frame.before))),
-                first_us: if self.last_us == 0 { frame.first_us } else { self.last_us },
-                last_us: frame.first_us,
-            },
-            None => Damage {
-                offset: from,
-                bytes: end.bytes - from,
-                sequence: end.next.saturating_sub(1).max(self.last),
-                before: before.unwrap_or(0),
-                records: None,
-                first_us: self.last_us,
-                last_us: self.last_us,
-            },
-        };
-        self.offset = from + damage.bytes;
-        if found.is_some() {
-            self.items = Some(damage.before + damage.records.unwrap_or(0));
+        let to = found.map_or(end.bytes, |(_, offset)| offset);
+        let damage = self.damage(to, found.map(|(frame, _)| frame), end);
+        self.offset = to;
+        match found {
+            Some((frame, _)) => self.items = Some(frame.before),
+            None => self.sealed = end.closed,
         }
         Ok(damage)
+    }
+
+    /// The stretch from here on, in front of a frame or at the end of the segment.
+    fn damage(&self, to: u64, before: Option<Frame>, end: End) -> Damage {
+        let items = self.items.or(before.map(|frame| frame.before)).unwrap_or(0);
+        let last_us = match before {
+            Some(Frame { form: Form::Seal, .. }) | None => self.last_us,
+            Some(frame) => frame.first_us,
+        };
+        Damage {
+            offset: self.offset,
+            bytes: to - self.offset,
+            sequence: match before {
+                Some(frame) if frame.form == Form::Seal => frame.sequence,
+                Some(frame) => frame.sequence - 1,
+                None => (end.next - 1).max(self.last),
+            },
+            before: items,
+            records: before.map(|frame| frame.before).or(end.items).map(|end| end.saturating_sub(items)),
+            first_us: if self.last_us == 0 { last_us } else { self.last_us },
+            last_us,
+        }
     }
 }
 

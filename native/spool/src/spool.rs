@@ -35,6 +35,8 @@ pub struct Spool {
 struct State {
     lanes: Vec<Lane>,
     losses: Losses,
+    /// Lanes whose last records may have been cut by a failure while room was made.
+    cut: Vec<(usize, SpoolError)>,
 }
 
 impl Spool {
@@ -54,7 +56,11 @@ impl Spool {
             lanes.push(Lane::open(disk.clone(), folder, index, lane, epoch, options.window_bytes, &mut losses)?);
         }
         Ok(Spool {
-            state: Mutex::new(State { lanes, losses }),
+            state: Mutex::new(State {
+                lanes,
+                losses,
+                cut: Vec::new(),
+            }),
             appending: Mutex::new(()),
             max_bytes: options.max_bytes,
             segment_bytes: options.segment_bytes,
@@ -78,6 +84,10 @@ impl Spool {
                 failed[entry.lane] = Some(error.clone());
             }
             outcomes.push(outcome);
+            // Making room for one lane closes segments of others; where that failed, what was written to them in this call is cut.
+            for (lane, error) in state.cut.drain(..) {
+                failed[lane].get_or_insert(error);
+            }
         }
         let unsynced: Vec<_> = state
             .lanes
@@ -111,7 +121,7 @@ impl Spool {
 
     /// The first record of a lane from this number on that is neither acknowledged nor lost; `None` at the end.
     pub fn read(&self, lane: usize, from: u64) -> Result<Option<Record>, SpoolError> {
-        let State { lanes, losses } = &mut *self.state();
+        let State { lanes, losses, .. } = &mut *self.state();
         lanes[lane].read(from, losses)
     }
 
@@ -159,20 +169,20 @@ impl State {
                 limit: MAX_PAYLOAD,
             });
         }
-        // A segment header too, should the record begin a new one.
-        let need = (SEGMENT_HEADER + FRAME_HEADER + entry.payload.len()) as u64;
+        // A seal and a segment header too, should the record begin a new segment.
+        let need = (FRAME_HEADER + SEGMENT_HEADER + FRAME_HEADER + entry.payload.len()) as u64;
         self.make_room(entry.lane, need, max_bytes)?;
         let mut tries = EVICTIONS_ON_FULL_DISK;
         loop {
             match self.lanes[entry.lane].write(entry, segment_bytes) {
-                Err(error) if error.is_disk_full() && tries > 0 && self.evict_for(entry.lane) => tries -= 1,
+                Err(error) if error.is_disk_full() && tries > 0 && self.evict_for(entry.lane)? => tries -= 1,
                 outcome => return outcome,
             }
         }
     }
 
     fn make_room(&mut self, lane: usize, need: u64, max_bytes: u64) -> Result<(), SpoolError> {
-        let State { lanes, losses } = self;
+        let State { lanes, losses, .. } = self;
         let full = SpoolError::Full {
             lane: lanes[lane].options.name,
         };
@@ -182,23 +192,32 @@ impl State {
             }
         }
         while self.lanes.iter().map(Lane::bytes).sum::<u64>() + need > max_bytes {
-            if !self.evict_for(lane) {
+            if !self.evict_for(lane)? {
                 return Err(full);
             }
         }
         Ok(())
     }
 
-    /// Gives up one segment of the least important lane that is no more important than this one.
-    fn evict_for(&mut self, lane: usize) -> bool {
-        let State { lanes, losses } = self;
+    /// Gives up one segment of the least important lane that is no more important than this one. A failure may have cut what was written
+    /// to that lane before, so nothing more may be written to it in the same call.
+    fn evict_for(&mut self, lane: usize) -> Result<bool, SpoolError> {
+        let State { lanes, losses, cut } = self;
         let rank = lanes[lane].options.rank;
         let mut victims: Vec<usize> = (0..lanes.len()).filter(|&other| lanes[other].options.rank >= rank).collect();
         victims.sort_by_key(|&other| std::cmp::Reverse(lanes[other].options.rank));
-        victims.into_iter().any(|victim| {
-            let may = victim != lane || lanes[lane].options.when_full == WhenFull::DropOldest;
-            may && lanes[victim].evict(losses).unwrap_or(false)
-        })
+        for victim in victims {
+            if victim == lane && lanes[lane].options.when_full == WhenFull::Refuse {
+                continue;
+            }
+            match lanes[victim].evict(losses) {
+                Ok(true) => return Ok(true),
+                Err(error) if victim == lane => return Err(error),
+                Err(error) => cut.push((victim, error)),
+                Ok(false) => {}
+            }
+        }
+        Ok(false)
     }
 }
 

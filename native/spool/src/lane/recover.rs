@@ -35,6 +35,7 @@ impl Lane {
             epoch: last_epoch.unwrap_or(epoch),
             segments: segments.iter().map(|(first, (_, bytes))| (*first, *bytes)).collect(),
             active: None,
+            closed: false,
             written: nothing,
             durable: nothing,
             acknowledged: 0,
@@ -47,8 +48,6 @@ impl Lane {
             lane.finish_renewal(&segments)?;
             lane.recover_tail(segment, losses)?;
             lane.protect_head(window_bytes);
-        } else {
-            lane.roll()?;
         }
         Ok(lane)
     }
@@ -78,10 +77,18 @@ impl Lane {
         };
         // Damage counts once a good frame is behind it; before that it may be a tail that nobody was promised.
         let mut doubtful = Vec::new();
-        while let Some(found) = walk.next(End { bytes, next: u64::MAX }).map_err(failed)? {
+        while let Some(found) = walk
+            .next(End {
+                bytes,
+                next: u64::MAX,
+                closed: false,
+                items: None,
+            })
+            .map_err(failed)?
+        {
             match found {
                 Found::Frame { frame, offset } => {
-                    if frame.hole || walk.payload(&frame, offset).map_err(failed)?.is_some() {
+                    if frame.form == Form::Hole || walk.payload(&frame, offset).map_err(failed)?.is_some() {
                         for found in doubtful.drain(..) {
                             match found {
                                 Found::Frame { frame, offset } => self.tell_frame(&walk, &frame, offset, losses),
@@ -101,14 +108,20 @@ impl Lane {
             }
         }
         (self.written, self.durable) = (good, good);
+        if walk.is_sealed() {
+            // The process before may have been killed between writing and syncing.
+            file.sync().map_err(SpoolError::io("sync", &path))?;
+            self.closed = true;
+            return Ok(());
+        }
         if !header_holds {
-            // Torn at its creation, or damaged: what can be read stays, and what comes goes to a new segment.
-            return self.leave_damaged(segment, &path, good);
+            self.leave_damaged(segment, good);
+            return Ok(());
         }
         if good.bytes < bytes {
             file.truncate(good.bytes).map_err(SpoolError::io("cut", &path))?;
         }
-        // Also when nothing was cut: the process before may have been killed between writing and syncing.
+        // Also when nothing was cut, for the same reason.
         file.sync().map_err(SpoolError::io("sync", &path))?;
         self.disk.sync_folder(&self.folder).map_err(SpoolError::io("sync", &self.folder))?;
         self.active = Some(file);
@@ -116,16 +129,18 @@ impl Lane {
         Ok(())
     }
 
-    fn leave_damaged(&mut self, segment: u64, path: &std::path::Path, good: Tail) -> Result<(), SpoolError> {
+    /// A last segment whose header is torn or damaged. What can be read of it stays; what comes goes to a new segment. Nothing is written
+    /// here, so that a lane on a full disk can be opened and read.
+    fn leave_damaged(&mut self, segment: u64, good: Tail) {
         if good.next == segment {
-            // No record in it: it is made again under the same name, behind what the segment before holds.
+            // No record in it. Its name gave the number, it is made again with the next record.
             self.segments.remove(&segment);
+            self.closed = true;
             self.written.items = self.items_before(segment);
-            self.disk.remove(path).map_err(SpoolError::io("remove", path))?;
+            self.durable = self.written;
         } else {
             self.segments.insert(segment, good.bytes);
         }
-        self.roll()
     }
 
     /// Items of the lane in front of a segment whose own header does not tell.
@@ -134,7 +149,12 @@ impl Lane {
             return 0;
         };
         let Ok(mut walk) = self.walk(before) else { return 0 };
-        while let Ok(Some(_)) = walk.next(End { bytes, next: segment }) {}
+        while let Ok(Some(_)) = walk.next(End {
+            bytes,
+            next: segment,
+            closed: true,
+            items: None,
+        }) {}
         walk.items.unwrap_or(0)
     }
 
