@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The MidoInsights authors
 
+use std::collections::HashSet;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use crate::text::{self, Literal, Visitor};
 
@@ -42,8 +44,21 @@ pub struct Redacted {
     pub cut_at: Option<usize>,
 }
 
+/// Declared names that are no secrets: nearly all that are met, so they are not searched for words each time.
+static PLAIN_NAMES: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
+    let names = super::messages().flat_map(|class| class.fields).map(|field| field.name);
+    names
+        .chain(["msb", "lsb", "version", "address", "prefix_length"])
+        .filter(|name| !has_secret_word(name))
+        .collect()
+});
+
 /// Whether a field of this name is taken to hold a secret.
 pub fn is_secret_name(name: &str) -> bool {
+    !PLAIN_NAMES.contains(name) && has_secret_word(name)
+}
+
+fn has_secret_word(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     SECRET_WORDS.iter().any(|word| name.contains(word))
 }

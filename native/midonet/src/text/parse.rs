@@ -167,6 +167,10 @@ impl Literal<'_> {
     pub fn to_value(self) -> Value {
         match self {
             Literal::Quoted(text) => {
+                let plain = &text[1..text.len() - 1];
+                if memchr::memchr3(b'\\', b'"', b'\'', plain).is_none() {
+                    return Value::Bytes(plain.to_vec());
+                }
                 let mut out = Vec::with_capacity(text.len());
                 let mut lexer = Lexer::new(text);
                 while lexer.token == Token::Quoted {
