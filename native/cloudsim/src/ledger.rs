@@ -8,7 +8,7 @@ use std::{
     fs::File,
     io::{BufWriter, Write},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use parking_lot::Mutex;
@@ -24,7 +24,6 @@ pub struct Tally {
     pub tenant: Arc<str>,
     /// The rule that dropped the packet.
     pub rule: Option<Uuid>,
-    pub in_port: Option<Uuid>,
     pub src_port: u16,
     pub json: bool,
 }
@@ -114,14 +113,19 @@ struct Inner {
     things: Things,
     happenings: Vec<Happening>,
     log: Option<BufWriter<File>>,
-    /// Distinct meters and their bytes by host, as the agents' end points show them.
-    meters: BTreeMap<Uuid, BTreeMap<String, (u64, u64)>>,
 }
 
+/// Packets and bytes of each meter, by host.
+pub type Meters = BTreeMap<Uuid, BTreeMap<String, (u64, u64)>>;
+
+/// Meters that the ledger's file holds at most: beyond it takes longer to write than the file is good for. The end point gives them all.
+const MAX_FILE_METERS: usize = 20_000;
+
 /// The truth about a running simulation.
-#[derive(Debug)]
 pub struct Ledger {
     inner: Mutex<Inner>,
+    /// What the agents' end points show now.
+    meters: OnceLock<Box<dyn Fn() -> Meters + Send + Sync>>,
     file: Option<PathBuf>,
     started_us: i64,
 }
@@ -132,7 +136,8 @@ struct Page<'a> {
     time_us: i64,
     things: &'a Things,
     records: &'a Records,
-    meters: &'a BTreeMap<Uuid, BTreeMap<String, (u64, u64)>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meters: Option<Meters>,
     happenings: &'a [Happening],
 }
 
@@ -142,6 +147,7 @@ impl Ledger {
         let log = record_log.map(|path| File::create(path).map(BufWriter::new)).transpose()?;
         Ok(Ledger {
             inner: Mutex::new(Inner { log, ..Inner::default() }),
+            meters: OnceLock::new(),
             file,
             started_us: now_us,
         })
@@ -188,8 +194,10 @@ impl Ledger {
         self.inner.lock().things = things;
     }
 
-    pub fn set_meters(&self, host: Uuid, meters: BTreeMap<String, (u64, u64)>) {
-        self.inner.lock().meters.insert(host, meters);
+    /// Where meters are read when somebody asks.
+    pub fn set_meters(&self, meters: impl Fn() -> Meters + Send + Sync + 'static) {
+        // Set once, when the simulation starts.
+        let _ = self.meters.set(Box::new(meters));
     }
 
     pub fn happened(&self, time_us: i64, what: String) {
@@ -207,14 +215,20 @@ impl Ledger {
         (inner.records.sent, inner.records.made)
     }
 
-    pub fn to_json(&self, now_us: i64) -> String {
+    /// The whole ledger; with the meters if they are not more than asked for.
+    pub fn to_json(&self, now_us: i64, max_meters: usize) -> String {
+        let meters = self
+            .meters
+            .get()
+            .map(|meters| meters())
+            .filter(|meters| meters.values().map(BTreeMap::len).sum::<usize>() <= max_meters);
         let inner = self.inner.lock();
         let page = Page {
             started_us: self.started_us,
             time_us: now_us,
             things: &inner.things,
             records: &inner.records,
-            meters: &inner.meters,
+            meters,
             happenings: &inner.happenings,
         };
         serde_json::to_string(&page).unwrap_or_else(|error| format!("{{\"error\":{:?}}}", error.to_string()))
@@ -227,7 +241,7 @@ impl Ledger {
         }
         let Some(file) = &self.file else { return Ok(()) };
         let partial = file.with_extension("partial");
-        std::fs::write(&partial, self.to_json(now_us))?;
+        std::fs::write(&partial, self.to_json(now_us, MAX_FILE_METERS))?;
         std::fs::rename(&partial, file)
     }
 }

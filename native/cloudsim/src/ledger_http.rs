@@ -32,7 +32,7 @@ async fn answer(mut stream: TcpStream, ledger: &Ledger) -> std::io::Result<()> {
     let mut head = [0; 2048];
     // Whatever is asked for, there is one thing to give; the request is read so that the answer isn't cut off by its rest.
     let _ = timeout(READ_TIMEOUT, stream.read(&mut head)).await;
-    let body = ledger.to_json(clock::now_us());
+    let body = ledger.to_json(clock::now_us(), usize::MAX);
     let response = format!(
         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()

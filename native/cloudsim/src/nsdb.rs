@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 
 use midonet::{
+    config::DEFAULT_TEMPLATE,
     model::CLASSES,
     nsdb::{Root, ZERO_NAMESPACE},
 };
@@ -26,6 +27,35 @@ const MULTI_BYTES: usize = 256 << 10;
 const CHUNK: usize = 64;
 /// Provenance of an object that a cluster node of 5.4.1 created: a binary message that readers ignore.
 const PROVENANCE: &[u8] = b"\x0a\x10\x0a\x055.4.1\x12\x00\x18\x81\x02\x20\x01\x28\x00";
+/// An excerpt of the agents' schema with MidoNet's defaults.
+const AGENT_SCHEMA: &str = r#"{
+    "agent" : {
+        "flow_history" : {
+            "connection_interval" : "5s",
+            "connection_interval_type" : "duration",
+            "enabled" : false,
+            "encoding" : "binary",
+            "encoding_type" : "enum[none, json, binary]",
+            "endpoint_service" : "clio",
+            "queue_size" : "128"
+        },
+        "midolman" : {
+            "simulation_threads" : 1,
+            "stats_http_server_port" : 7300
+        },
+        "schemaVersion" : 23
+    }
+}
+"#;
+const FLOW_HISTORY: &str = r#"{
+    "agent" : {
+        "flow_history" : {
+            "enabled" : true,
+            "endpoint_service" : "insights"
+        }
+    }
+}
+"#;
 /// The class without protobuf objects that MidoNet keeps beside its models.
 const C3PO_STATE: &str = "C3POState";
 const C3PO_STATE_ID: Uuid = Uuid::from_u128(1);
@@ -191,6 +221,17 @@ impl Nsdb {
                 self.drop_tables(*kind, *id).await?;
             }
         }
+        Ok(())
+    }
+
+    /// Writes what `mn-conf` reads, unless a cluster's daemon has written it: the schema of the agents' keys that matter here, and a template
+    /// by which agents send flow records.
+    pub async fn configure(&mut self) -> Result<(), NsdbError> {
+        self.writer.put(&self.root.config_schema("agent"), AGENT_SCHEMA.as_bytes()).await?;
+        self.writer
+            .put(&self.root.config_template(DEFAULT_TEMPLATE), FLOW_HISTORY.as_bytes())
+            .await?;
+        self.writer.put(&self.root.config_template_mappings(), b"{}\n").await?;
         Ok(())
     }
 

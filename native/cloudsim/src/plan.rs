@@ -87,6 +87,8 @@ pub struct Plan {
     pub external_network: Uuid,
     pub learned: Vec<Learned>,
     pub vtep: Uuid,
+    /// The VTEP's tunnel zone, and the host in it that floods for it.
+    pub vtep_zone: Option<(Uuid, Uuid, Ipv4Addr)>,
     /// Where the randomness of later events goes on.
     pub rng: StdRng,
     /// Last octets used for MACs and floating addresses.
@@ -105,6 +107,7 @@ impl Plan {
             external_network: Uuid::nil(),
             learned: Vec::new(),
             vtep: Uuid::nil(),
+            vtep_zone: None,
             rng: StdRng::seed_from_u64(seed),
             macs: 0,
             floats: 0,

@@ -69,14 +69,15 @@ pub(crate) fn generated(host: &Host, port: &Port, packet: &Packet, stale_in_port
 }
 
 fn of_packet(host: Uuid, packet: &Packet) -> FlowRecord {
-    let ip = packet.ether_type != 0x0806;
+    let ip = matches!(packet.ether_type, 0x0800 | 0x86dd);
+    let addressed = ip || packet.ether_type == 0x0806;
     FlowRecord {
         encoding: Encoding::Binary,
         eth_src: Some(packet.eth_src),
         eth_dst: Some(packet.eth_dst),
         ether_type: packet.ether_type,
-        src: Some(packet.src),
-        dst: Some(packet.dst),
+        src: addressed.then_some(packet.src),
+        dst: addressed.then_some(packet.dst),
         proto: packet.proto,
         tos: packet.tos,
         ttl: if ip { packet.ttl } else { 0 },

@@ -99,6 +99,7 @@ pub async fn write_topology(options: &Options) -> Result<(Plan, Nsdb), RunError>
         }
     })
     .await?;
+    nsdb.configure().await?;
     nsdb.put(&options.root.sequence("overlay_tunnel_key"), &plan.zoom.last_tunnel_key().to_be_bytes())
         .await?;
     log::info!(
@@ -142,8 +143,17 @@ impl Simulation {
             agent.start(&context, listener, options.seed.wrapping_add(index));
         }
         let agents = Arc::new(agents);
+        let metered = agents.clone();
+        ledger.set_meters(move || {
+            metered
+                .iter()
+                .filter(|agent| agent.is_alive())
+                .map(|agent| (agent.host.id, agent.meters.lock().sums()))
+                .collect()
+        });
+        let cluster = tokio::spawn(crate::agent::cluster(context.clone(), plan.vtep, plan.vtep_zone));
         let traffic = tokio::spawn(Traffic::new(context.clone(), agents.clone(), options.traffic.clone()).run());
-        let mut tasks = Vec::new();
+        let mut tasks = vec![cluster];
         let mut ledger_address = None;
         if let Some(listen) = &options.ledger_listen {
             let listener = TcpListener::bind(listen).await.map_err(RunError::Ledger)?;

@@ -206,7 +206,7 @@ async fn a_removed_rule_begins_drops_and_a_dead_host_leaves_no_state() {
         .iter()
         .map(|rule| rule.id.to_string())
         .collect();
-    let truth: serde_json::Value = serde_json::from_str(&simulation.ledger.to_json(0)).unwrap();
+    let truth: serde_json::Value = serde_json::from_str(&simulation.ledger.to_json(0, 0)).unwrap();
     assert!(
         truth["records"]["by_dropping_rule"]
             .as_object()

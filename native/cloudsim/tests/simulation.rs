@@ -59,7 +59,7 @@ fn options(zookeeper: &ZooKeeper, underlay: Ipv4Addr, limit: u64) -> Options {
 }
 
 fn ledger(simulation: &Simulation) -> Value {
-    serde_json::from_str(&simulation.ledger.to_json(0)).unwrap()
+    serde_json::from_str(&simulation.ledger.to_json(0, 0)).unwrap()
 }
 
 /// Waits for something that is on its way; the bound is for a machine that does nothing else meanwhile.

@@ -9,6 +9,8 @@ pub mod sender;
 mod session;
 mod state;
 
+pub use session::cluster;
+
 use std::{
     net::Ipv4Addr,
     sync::{

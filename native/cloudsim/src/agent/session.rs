@@ -72,6 +72,22 @@ pub(super) async fn run(context: Arc<Context>, host: HostPlan, endpoints: watch:
     }
 }
 
+/// Keeps the state that the cluster's nodes write, for as long as the simulation lasts.
+pub async fn cluster(context: Arc<Context>, vtep: uuid::Uuid, zone: Option<(uuid::Uuid, uuid::Uuid, std::net::Ipv4Addr)>) {
+    loop {
+        let connector = Client::connector().with_server_version(3, 4, 8).with_session_timeout(SESSION_TIMEOUT);
+        if let Ok(client) = connector.connect(&context.zookeeper).await {
+            let mut states = client.state_watcher();
+            let nodes = state::of_cluster(&context.root, vtep, zone);
+            match Written::default().replace(&client, nodes.into_iter().collect()).await {
+                Ok(()) => while !states.changed().await.is_terminated() {},
+                Err(error) => log::debug!("cluster: {error}"),
+            }
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
 async fn live(
     context: &Context,
     host: &HostPlan,
@@ -111,6 +127,10 @@ impl Written {
         let wanted: BTreeSet<Kept> = state::of_host(&context.root, host, &view, &learned, context.external_network, started_ms)
             .into_iter()
             .collect();
+        self.replace(client, wanted).await
+    }
+
+    async fn replace(&mut self, client: &Client, wanted: BTreeSet<Kept>) -> Result<(), zookeeper::Error> {
         let gone: Vec<Kept> = self.kept.difference(&wanted).cloned().collect();
         let new: Vec<Kept> = wanted.difference(&self.kept).cloned().collect();
         for node in gone {
@@ -217,6 +237,9 @@ async fn look(client: &Client, path: &str, endpoints: &watch::Sender<Vec<Endpoin
             let (stat, watcher) = client.check_and_watch_stat(path).await?;
             if stat.is_none() {
                 watcher.changed().await;
+            } else {
+                // A watcher that is dropped is taken back by a request at which servers before 3.5 close the connection.
+                std::mem::forget(watcher);
             }
             return Ok(());
         }

@@ -6,7 +6,7 @@
 use midonet::{
     Mac,
     nsdb::{
-        LearnedRoute, Root,
+        LearnedRoute, Root, ZERO_NAMESPACE,
         state::{HostState, Interface, PortState},
         table::ArpEntry,
     },
@@ -46,6 +46,11 @@ pub(super) fn of_host(root: &Root, host: &HostPlan, view: &View, learned: &[Lear
         data,
         sequential: false,
     };
+    let gateways: Vec<Uuid> = view
+        .uplinks
+        .iter()
+        .filter_map(|port| Some(view.hosts[view.port(*port).host? as usize].id))
+        .collect();
     let mut kept = vec![
         state("Host", host.id, "alive", b"alive".to_vec()),
         state("Host", host.id, "host", host_state(host, &ports).to_text().into_bytes()),
@@ -84,6 +89,17 @@ pub(super) fn of_host(root: &Root, host: &HostPlan, view: &View, learned: &[Lear
             kept.push(arp(root, router, &address.to_string(), Some(port.mac), started_ms));
         }
     }
+    // One host runs the health checks of all load balancers.
+    if view.hosts.iter().map(|other| other.id).filter(|other| gateways.contains(other)).min() == Some(host.id) {
+        for (member, up) in &view.members {
+            kept.push(state(
+                "PoolMember",
+                *member,
+                "status",
+                if *up { b"ACTIVE".to_vec() } else { b"INACTIVE".to_vec() },
+            ));
+        }
+    }
     if host.gateway {
         let entry = format!("{},0,", host.id);
         kept.push(Kept {
@@ -92,6 +108,28 @@ pub(super) fn of_host(root: &Root, host: &HostPlan, view: &View, learned: &[Lear
             sequential: true,
         });
     }
+    kept
+}
+
+/// What the cluster's nodes write about a VTEP and its tunnel zone, under the namespace that they share.
+pub(super) fn of_cluster(root: &Root, vtep: Uuid, zone: Option<(Uuid, Uuid, std::net::Ipv4Addr)>) -> Vec<Kept> {
+    let state = |class: &str, id: Uuid, key: &str, data: String| Kept {
+        path: root.state_key(ZERO_NAMESPACE, class, id, key),
+        data: data.into_bytes(),
+        sequential: false,
+    };
+    let config = [
+        ("vtep_id", Val::Id(vtep)),
+        ("name", Val::Str("tor-1".to_owned())),
+        ("description", Val::Str("Top of rack switch".to_owned())),
+        ("tunnel_addresses", Val::Ip(std::net::Ipv4Addr::new(192, 0, 2, 20).into())),
+    ];
+    let mut kept = vec![
+        state("Vtep", vtep, "config", crate::obj::message_text(&config)),
+        state("Vtep", vtep, "connection_state", "VTEP_CONNECTED".to_owned()),
+        state("Vtep", vtep, "vxgw_manager", Uuid::from_u128(0xc1).to_string()),
+    ];
+    kept.extend(zone.map(|(zone, host, address)| state("TunnelZone", zone, "flooding_proxy", format!("{host}#{address}"))));
     kept
 }
 

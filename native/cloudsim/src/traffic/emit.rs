@@ -128,6 +128,18 @@ impl<O: Out> Emitter<O> {
             vlan: None,
             returned: false,
         };
+        if !port.secured && rng.random_ratio(1, 4) {
+            // A frame without addresses: in its record stand those of the record before.
+            let announcement = Packet {
+                eth_dst: midonet::Mac([0x01, 0x80, 0xc2, 0, 0, 0x0e]),
+                ether_type: 0x88cc,
+                proto: 0,
+                ..base
+            };
+            let mut after = announcement;
+            let verdict = self.simulate(view, index, &mut after, &[], 0, 0);
+            return self.record(view, index, &announcement, &after, verdict, Counters::default(), false);
+        }
         if rng.random_ratio(1, 4) {
             // The agent answers DHCP before it simulates anything.
             let unset = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);

@@ -61,15 +61,9 @@ impl Recorders {
         }
     }
 
-    /// A second went by: flows end, and the ledger learns what the meters show.
+    /// A second went by: flows end.
     pub(super) fn tick(&mut self) {
-        for agent in self.agents.iter() {
-            let mut meters = agent.meters.lock();
-            meters.tick();
-            self.context
-                .ledger
-                .set_meters(agent.host.id, if agent.is_alive() { meters.sums() } else { Default::default() });
-        }
+        self.agents.iter().for_each(|agent| agent.meters.lock().tick());
     }
 }
 
@@ -109,7 +103,6 @@ impl Out for Recorders {
             class,
             tenant,
             rule,
-            in_port: record.in_port,
             src_port: record.src_port,
             json: recorder.json,
         };

@@ -318,6 +318,11 @@ fn compile_routes(zoom: &Zoom, learned: &[Learned], routers: &HashMap<Uuid, Inde
 }
 
 fn compile_balancers(zoom: &Zoom, routers: &HashMap<Uuid, Index>, view: &mut View) {
+    view.members = zoom
+        .all(Kind::PoolMember)
+        .iter()
+        .map(|member| (member.id, member.flag("admin_state_up") == Some(true)))
+        .collect();
     for balancer in zoom.all(Kind::LoadBalancer) {
         let Some(router) = balancer.uuid("router_id").and_then(|id| routers.get(&id).copied()) else {
             continue;

@@ -44,6 +44,8 @@ pub struct View {
     pub uplinks: Vec<Index>,
     /// Floating addresses with the VM's port.
     pub floating: Vec<(Ipv4Addr, Index)>,
+    /// Members of pools, and whether they are up.
+    pub members: Vec<(Uuid, bool)>,
     /// Virtual addresses of load balancers: address, port, router.
     pub vips: Vec<(Ipv4Addr, u16, Index)>,
 }
