@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 use uuid::Uuid;
 
-use super::action::Action;
 use super::binary::in_port_is_doubtful;
+use super::json_action::Actions;
 use super::{Device, DeviceKind, Encoding, FlowError, FlowRecord, Fragment, MAX_RECORD_BYTES, RuleHit, RuleResult, SimResult, Untrusted};
 use crate::Mac;
 
@@ -32,12 +32,6 @@ pub fn decode(bytes: &[u8]) -> Result<FlowRecord, FlowError> {
             message,
         }
     })?;
-    let actions = raw
-        .actions
-        .iter()
-        .enumerate()
-        .map(|(index, action)| read_action(index, action))
-        .collect::<Result<_, _>>()?;
     let mut record = FlowRecord {
         encoding: Encoding::Json,
         host: raw.host_id,
@@ -81,7 +75,7 @@ pub fn decode(bytes: &[u8]) -> Result<FlowRecord, FlowError> {
                 kind: DeviceKind::from_name(&device.device_type),
             })
             .collect(),
-        actions,
+        actions: raw.actions.0,
         untrusted: Untrusted::empty(),
     };
     if record.in_port.is_some() && in_port_is_doubtful(&record) {
@@ -141,8 +135,7 @@ struct Raw<'a> {
     sim_result: Cow<'a, str>,
     #[serde(rename = "outPorts")]
     out_ports: Vec<Uuid>,
-    #[serde(borrow)]
-    actions: Vec<RawAction<'a>>,
+    actions: Actions,
 }
 
 #[derive(Deserialize)]
@@ -159,182 +152,6 @@ struct RawRule<'a> {
     result: Cow<'a, str>,
     matched: bool,
     applied: bool,
-}
-
-/// The members of all kinds of actions. What a member holds depends on the kind, so all are taken as text first.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct RawAction<'a> {
-    #[serde(rename = "type", borrow)]
-    kind: Text<'a>,
-    #[serde(borrow)]
-    portno: Text<'a>,
-    #[serde(borrow)]
-    tpid: Text<'a>,
-    #[serde(borrow)]
-    tci: Text<'a>,
-    #[serde(rename = "uplinkId", borrow)]
-    uplink_id: Text<'a>,
-    #[serde(borrow)]
-    userdata: Text<'a>,
-    #[serde(borrow)]
-    sip: Text<'a>,
-    #[serde(borrow)]
-    tip: Text<'a>,
-    #[serde(borrow)]
-    op: Text<'a>,
-    #[serde(borrow)]
-    sha: Text<'a>,
-    #[serde(borrow)]
-    tha: Text<'a>,
-    #[serde(borrow)]
-    src: Text<'a>,
-    #[serde(borrow)]
-    dst: Text<'a>,
-    #[serde(borrow)]
-    ethertype: Text<'a>,
-    #[serde(borrow)]
-    icmptype: Text<'a>,
-    #[serde(borrow)]
-    code: Text<'a>,
-    #[serde(borrow)]
-    id: Text<'a>,
-    #[serde(borrow)]
-    proto: Text<'a>,
-    #[serde(borrow)]
-    tos: Text<'a>,
-    #[serde(borrow)]
-    ttl: Text<'a>,
-    #[serde(borrow)]
-    frag: Text<'a>,
-    #[serde(borrow)]
-    ipv4_src: Text<'a>,
-    #[serde(borrow)]
-    ipv4_dst: Text<'a>,
-    #[serde(borrow)]
-    flags: Text<'a>,
-    #[serde(borrow)]
-    ipv4_tos: Text<'a>,
-    #[serde(borrow)]
-    ipv4_ttl: Text<'a>,
-}
-
-fn read_action(index: usize, raw: &RawAction<'_>) -> Result<Action, FlowError> {
-    let m = Members { index };
-    Ok(match &*raw.kind.0 {
-        "output" => Action::Output {
-            port: m.number::<32>("portno", &raw.portno)? as u32,
-        },
-        "popVlan" => Action::PopVlan,
-        "pushVlan" => Action::PushVlan {
-            tpid: m.u16("tpid", &raw.tpid)?,
-            tci: m.u16("tci", &raw.tci)?,
-        },
-        "userspace" => Action::Userspace {
-            pid: m.number::<32>("uplinkId", &raw.uplink_id)? as i32,
-            data: if raw.userdata.0.is_empty() {
-                0
-            } else {
-                m.number::<64>("userdata", &raw.userdata)? as i64
-            },
-        },
-        "arp" => Action::SetArp {
-            sip: m.ipv4("sip", &raw.sip)?,
-            tip: m.ipv4("tip", &raw.tip)?,
-            op: m.u16("op", &raw.op)?,
-            sha: m.mac("sha", &raw.sha)?,
-            tha: m.mac("tha", &raw.tha)?,
-        },
-        "ethernet" => Action::SetEthernet {
-            src: m.mac("src", &raw.src)?,
-            dst: m.mac("dst", &raw.dst)?,
-        },
-        "ethertype" => Action::SetEtherType {
-            ether_type: m.u16("ethertype", &raw.ethertype)?,
-        },
-        "icmpecho" => Action::SetIcmpEcho {
-            icmp_type: m.u8("icmptype", &raw.icmptype)?,
-            code: m.u8("code", &raw.code)?,
-            id: m.u16("id", &raw.id)?,
-        },
-        "icmperror" => Action::SetIcmpError {
-            icmp_type: m.u8("icmptype", &raw.icmptype)?,
-            code: m.u8("code", &raw.code)?,
-            data: m.hex("id", &raw.id)?,
-        },
-        "icmp" => Action::SetIcmp {
-            icmp_type: m.u8("icmptype", &raw.icmptype)?,
-            code: m.u8("code", &raw.code)?,
-        },
-        "ipv4" => Action::SetIpv4 {
-            src: m.ipv4("src", &raw.src)?,
-            dst: m.ipv4("dst", &raw.dst)?,
-            proto: m.u8("proto", &raw.proto)?,
-            tos: m.u8("tos", &raw.tos)?,
-            ttl: m.u8("ttl", &raw.ttl)?,
-            fragment: Fragment::from_code(m.u8("frag", &raw.frag)?),
-        },
-        "tcp" => Action::SetTcp {
-            src: m.u16("src", &raw.src)?,
-            dst: m.u16("dst", &raw.dst)?,
-        },
-        "udp" => Action::SetUdp {
-            src: m.u16("src", &raw.src)?,
-            dst: m.u16("dst", &raw.dst)?,
-        },
-        "tunnel" => Action::SetTunnel {
-            id: m.number::<64>("id", &raw.id)?,
-            src: m.ipv4("ipv4_src", &raw.ipv4_src)?,
-            dst: m.ipv4("ipv4_dst", &raw.ipv4_dst)?,
-            flags: m.u16("flags", &raw.flags)?,
-            tos: m.u8("ipv4_tos", &raw.ipv4_tos)?,
-            ttl: m.u8("ipv4_ttl", &raw.ipv4_ttl)?,
-        },
-        "vlan" => Action::SetVlan { id: m.u16("id", &raw.id)? },
-        _ => Action::Unknown,
-    })
-}
-
-/// Reads the members of one action and says in errors which.
-struct Members {
-    index: usize,
-}
-
-impl Members {
-    fn number<const BITS: u32>(&self, member: &str, text: &Text<'_>) -> Result<u64, FlowError> {
-        parse_number::<BITS>(&text.0).ok_or_else(|| self.error(member, text, "a number"))
-    }
-
-    fn u16(&self, member: &str, text: &Text<'_>) -> Result<u16, FlowError> {
-        self.number::<16>(member, text).map(|value| value as u16)
-    }
-
-    fn u8(&self, member: &str, text: &Text<'_>) -> Result<u8, FlowError> {
-        self.number::<8>(member, text).map(|value| value as u8)
-    }
-
-    fn ipv4(&self, member: &str, text: &Text<'_>) -> Result<Ipv4Addr, FlowError> {
-        self.number::<32>(member, text).map(|value| Ipv4Addr::from(value as u32))
-    }
-
-    fn hex(&self, member: &str, text: &Text<'_>) -> Result<Vec<u8>, FlowError> {
-        hex::decode(&*text.0).map_err(|_| self.error(member, text, "hex digits"))
-    }
-
-    fn mac(&self, member: &str, text: &Text<'_>) -> Result<Mac, FlowError> {
-        self.hex(member, text)?
-            .try_into()
-            .map(Mac)
-            .map_err(|_| self.error(member, text, "12 hex digits"))
-    }
-
-    fn error(&self, member: &str, text: &Text<'_>, expected: &'static str) -> FlowError {
-        FlowError::Member {
-            member: format!("actions[{}].{member}", self.index),
-            found: shorten(&text.0),
-            expected,
-        }
-    }
 }
 
 fn mac(member: &'static str, bytes: &Hex) -> Result<Mac, FlowError> {
@@ -367,7 +184,7 @@ fn member_error(member: &'static str, bytes: &Hex, expected: &'static str) -> Fl
 }
 
 /// At most 40 characters, for messages.
-fn shorten(text: &str) -> String {
+pub(super) fn shorten(text: &str) -> String {
     let mut short: String = text.chars().take(40).collect();
     if short.len() < text.len() {
         short.push('…');
@@ -376,7 +193,7 @@ fn shorten(text: &str) -> String {
 }
 
 /// A decimal of a Java type of so many bits, signed or not; its two's complement.
-fn parse_number<const BITS: u32>(text: &str) -> Option<u64> {
+pub(super) fn parse_number<const BITS: u32>(text: &str) -> Option<u64> {
     in_range::<BITS>(text.parse::<i128>().ok()?)
 }
 
@@ -443,7 +260,7 @@ impl<'de> Deserialize<'de> for Hex {
 
 /// A string, or a number as its text.
 #[derive(Default)]
-struct Text<'a>(Cow<'a, str>);
+pub(super) struct Text<'a>(pub(super) Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -477,6 +294,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::action::Action;
     use super::super::encode_json;
     use super::*;
 
@@ -501,11 +319,11 @@ mod tests {
         assert!(error("\"0A000001\"", "\"0A0001\"").contains("member flowMatch.networkSrc is 0a0001, expected 8 or 32 hex digits"));
         assert_eq!(
             error("\"dst\":\"2\"", "\"dst\":\"x\""),
-            "JSON record: member actions[1].dst is x, expected a number"
+            "JSON record: line 1 column 596: actions[1].dst is x, expected a number"
         );
         assert_eq!(
             error("\"portno\":\"7\"", "\"x\":\"7\""),
-            "JSON record: member actions[0].portno is missing, expected a number"
+            "JSON record: line 1 column 556: actions[0].portno is missing, expected a number"
         );
         assert!(error("\"actions\":[", "\"actions\":").contains("JSON record: line 1 column"));
     }

@@ -12,6 +12,7 @@ pub mod frame;
 pub mod json;
 
 mod binary_writer;
+mod json_action;
 mod json_writer;
 mod layout;
 mod record;
