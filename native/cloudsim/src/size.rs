@@ -55,27 +55,9 @@ pub struct Size {
 }
 
 impl Size {
-    pub const SMALL: Size = Size {
-        tenants: 5,
-        hosts: 6,
-        gateways: 2,
-        networks: 2,
-        vms: 5,
-    };
-    const MEDIUM: Size = Size {
-        tenants: 30,
-        hosts: 40,
-        gateways: 3,
-        networks: 2,
-        vms: 10,
-    };
-    const LARGE: Size = Size {
-        tenants: 200,
-        hosts: 250,
-        gateways: 4,
-        networks: 2,
-        vms: 10,
-    };
+    pub const SMALL: Size = size(5, 6, 2, 2, 6);
+    const MEDIUM: Size = size(30, 40, 3, 2, 10);
+    const LARGE: Size = size(250, 250, 4, 2, 10);
 
     /// VMs on all networks of all tenants.
     pub fn total_vms(&self) -> u32 {
@@ -97,5 +79,15 @@ impl From<&SizeArgs> for Size {
             networks: args.networks.unwrap_or(preset.networks),
             vms: args.vms.unwrap_or(preset.vms),
         }
+    }
+}
+
+const fn size(tenants: u32, hosts: u32, gateways: u32, networks: u32, vms: u32) -> Size {
+    Size {
+        tenants,
+        hosts,
+        gateways,
+        networks,
+        vms,
     }
 }

@@ -3,6 +3,7 @@
 
 //! The golden cloud, made by MidoNet 5.4.1 itself, is rebuilt from its Neutron objects by the simulator's translators and compared object by
 //! object, byte for byte. Only the ids that MidoNet takes at random differ; they are matched by their position in their chain.
+#![allow(clippy::unwrap_used)]
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},

@@ -2,6 +2,7 @@
 // Copyright The MidoInsights authors
 
 //! What happens to a cloud reaches ZooKeeper, its agents and its traffic.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

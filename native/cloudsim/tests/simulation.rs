@@ -2,6 +2,7 @@
 // Copyright The MidoInsights authors
 
 //! Whole simulations against a real ZooKeeper and a recorder that reads as the gateway does.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

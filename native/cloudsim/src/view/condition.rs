@@ -88,8 +88,8 @@ impl Condition {
     fn holds(&self, packet: &Packet, context: &Context) -> bool {
         let in_prefix = |address: IpAddr, (prefix, length, inverse): (IpAddr, u8, bool)| contains(prefix, length, address) != inverse;
         let in_range = |port: u16, (from, to): (u16, u16)| (from..=to).contains(&port);
-        !(self.forward && packet.returned)
-            && !(self.returned && !packet.returned)
+        (!self.forward || !packet.returned)
+            && (!self.returned || packet.returned)
             && (self.in_ports.is_empty() || self.in_ports.contains(&context.in_port))
             && (self.out_ports.is_empty() || context.out_port.is_some_and(|port| self.out_ports.contains(&port)))
             && self
@@ -103,7 +103,7 @@ impl Condition {
             && self.dst_port.is_none_or(|range| in_range(packet.dst_port, range))
             && self.src_group.as_ref().is_none_or(|group| group.contains(&packet.src))
             && self.dst_group.as_ref().is_none_or(|group| group.contains(&packet.dst))
-            && !(self.rewritten && !context.rewritten)
+            && (!self.rewritten || context.rewritten)
     }
 }
 

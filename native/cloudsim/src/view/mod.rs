@@ -5,6 +5,8 @@
 
 mod compile;
 mod condition;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use std::{

@@ -2,6 +2,7 @@
 // Copyright The MidoInsights authors
 
 //! A real ZooKeeper and a recorder, for tests of the whole simulation.
+// Each test binary uses some of it.
 #![allow(dead_code, unreachable_pub)]
 
 use std::{
