@@ -121,7 +121,7 @@ async fn the_golden_tree_as_json_lines() {
             "mac_table" => lines.iter().any(|line| {
                 line["table"] == "mac_table"
                     && line["id"] == truth["bridge"]
-                    && line["argument"] == truth["vlan"].to_string()
+                    && line["argument"].as_str().unwrap().parse() == Ok(truth["vlan"].as_u64().unwrap())
                     && line["key"] == truth["mac"]
                     && line["value"] == truth["port"]
                     && line["learned"] != truth["persistent"]

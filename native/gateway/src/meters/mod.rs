@@ -65,9 +65,12 @@ struct Collector {
     view: View,
     agents: BTreeMap<Uuid, State>,
     local: HashSet<IpAddr>,
-    requests: JoinSet<(Uuid, Result<(SocketAddr, Answer), String>)>,
+    requests: JoinSet<(Uuid, Outcome)>,
     told_too_many: bool,
 }
+
+/// Where an agent answered and what, or why it did not.
+type Outcome = Result<(SocketAddr, Answer), String>;
 
 /// What is known of an agent.
 struct State {
@@ -288,7 +291,7 @@ impl News {
 }
 
 /// Reads an agent where it answered last, or else finds where it answers.
-async fn read(agent: &Agent, known: Option<SocketAddr>, own: bool, local: &HashSet<IpAddr>) -> Result<(SocketAddr, Answer), String> {
+async fn read(agent: &Agent, known: Option<SocketAddr>, own: bool, local: &HashSet<IpAddr>) -> Outcome {
     let port = *agent
         .stats_port
         .as_ref()

@@ -32,7 +32,7 @@ const BURST: usize = 256;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LAST_PAUSE: Duration = Duration::from_secs(15);
 /// After so long of servers that refuse, the database is taken to have been replaced by an older one.
-const REFUSED_FOR: Duration = Duration::from_secs(60);
+const REFUSED_FOR: Duration = Duration::from_secs(30);
 
 /// Follows the NSDB until the tap is stopped.
 pub(super) async fn follow(pipe: &Pipe, stop: &Stop, place: &Place, view: &View) {
@@ -128,8 +128,6 @@ impl<'a> Follower<'a> {
                 Err(error) => {
                     if matches!(error, LinkError::Refused { .. }) {
                         refused.get_or_insert_with(Instant::now);
-                    } else {
-                        refused = None;
                     }
                     if !told {
                         told = true;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The MidoInsights authors
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use insights_protocol::{
     Kinds,
@@ -24,7 +26,7 @@ pub(super) struct Shipper {
     /// Time of what is found now, µs since the epoch.
     pub now_us: i64,
     view: View,
-    out: Vec<Change>,
+    out: VecDeque<Change>,
     bytes: usize,
     /// Nodes of the last snapshot that ended.
     pub ended: Option<u64>,
@@ -36,7 +38,7 @@ impl Shipper {
             kinds,
             now_us,
             view,
-            out: Vec::new(),
+            out: VecDeque::new(),
             bytes: 0,
             ended: None,
         }
@@ -54,16 +56,16 @@ impl Shipper {
 
     /// The oldest changes that wait, at most a list.
     pub(super) fn take(&mut self) -> Vec<Change> {
+        let mut list = Vec::with_capacity(self.out.len().min(MAX_LIST));
         let mut bytes = 0;
-        let count = self.out.iter().take(MAX_LIST).take_while(|change| {
-            let fits = bytes < MAX_LIST_BYTES;
-            bytes += size_of_change(change);
-            fits
-        });
-        let count = count.count();
-        let rest = self.out.split_off(count);
-        let list = std::mem::replace(&mut self.out, rest);
-        self.bytes -= list.iter().map(size_of_change).sum::<usize>();
+        while list.len() < MAX_LIST
+            && bytes < MAX_LIST_BYTES
+            && let Some(change) = self.out.pop_front()
+        {
+            bytes += size_of_change(&change);
+            list.push(change);
+        }
+        self.bytes -= bytes;
         list
     }
 
@@ -77,7 +79,7 @@ impl Shipper {
 
     fn push(&mut self, change: Change) {
         self.bytes += size_of_change(&change);
-        self.out.push(change);
+        self.out.push_back(change);
     }
 }
 

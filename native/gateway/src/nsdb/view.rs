@@ -155,7 +155,7 @@ enum Node<'a> {
     Zone(Uuid),
     Alive(Uuid),
     Interfaces(Uuid),
-    ConfigNode(&'a str),
+    Settings(&'a str),
     Template(&'a str),
     Schema(&'a str),
     Mappings,
@@ -186,7 +186,7 @@ impl Node<'_> {
         }
         match path.strip_prefix("config/")?.split_once('/') {
             None => Some(Node::Mappings),
-            Some(("nodes", name)) => Some(Node::ConfigNode(name)),
+            Some(("nodes", name)) => Some(Node::Settings(name)),
             Some(("templates", name)) => Some(Node::Template(name)),
             Some(("schemas", name)) => Some(Node::Schema(name)),
             Some(_) => None,
@@ -219,7 +219,7 @@ impl State {
                     self.hosts.entry(id).or_default().addresses = usable_addresses(&state);
                 }
             }
-            Node::ConfigNode(name) => set(&mut self.nodes, name, data),
+            Node::Settings(name) => set(&mut self.nodes, name, data),
             Node::Template(name) => set(&mut self.templates, name, data),
             Node::Schema(name) => {
                 match stats_port(data) {
@@ -248,7 +248,7 @@ impl State {
                 self.drop_host(id);
             }
             Node::Interfaces(_) => {}
-            Node::ConfigNode(name) => drop(self.nodes.remove(name)),
+            Node::Settings(name) => drop(self.nodes.remove(name)),
             Node::Template(name) => drop(self.templates.remove(name)),
             Node::Schema(name) => drop(self.schemas.remove(name)),
             Node::Mappings => self.mappings.clear(),

@@ -90,6 +90,22 @@ impl ZooKeeper {
         *self = ZooKeeper::start_on(self.version, self.tick_ms, self.port, self.data.clone());
     }
 
+    /// Kills it for the time that the work takes.
+    pub async fn without<T>(&mut self, work: impl Future<Output = T>) -> T {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        let done = work.await;
+        *self = ZooKeeper::start_on(self.version, self.tick_ms, self.port, self.data.clone());
+        done
+    }
+
+    /// Kills it and puts another, empty server in its place.
+    pub fn replace(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        *self = ZooKeeper::start_on(self.version, self.tick_ms, self.port, Arc::new(tempfile::tempdir().unwrap()));
+    }
+
     /// The sessions that are open, in hex.
     pub fn sessions(&mut self) -> BTreeSet<String> {
         let line = self.ask("sessions");
@@ -112,17 +128,94 @@ impl ZooKeeper {
 
     /// A client of another make than ours, so that one does not hide the other's faults.
     pub async fn client(&self) -> Client {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            match Client::connector()
-                .with_server_version(3, 4, 8)
-                .with_session_timeout(Duration::from_secs(30))
-                .connect(&self.hosts())
-                .await
-            {
-                Ok(client) => return client,
-                Err(error) => assert!(Instant::now() < until, "connect to ZooKeeper: {error}"),
-            }
+        client(&self.hosts()).await
+    }
+}
+
+pub async fn client(hosts: &str) -> Client {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let connector = Client::connector()
+            .with_server_version(3, 4, 8)
+            .with_session_timeout(Duration::from_secs(30));
+        match connector.connect(hosts).await {
+            Ok(client) => return client,
+            Err(error) => assert!(Instant::now() < until, "connect to ZooKeeper: {error}"),
+        }
+    }
+}
+
+/// Three servers, each a process.
+pub struct Ensemble {
+    members: Vec<(u16, Option<Child>)>,
+    _data: tempfile::TempDir,
+}
+
+impl Ensemble {
+    pub fn start(version: &str) -> Ensemble {
+        let data = tempfile::tempdir().unwrap();
+        // Nine ports that were free a moment ago.
+        let listeners: Vec<_> = (0..9).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let ports: Vec<u16> = listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
+        drop(listeners);
+        let list = (0..3)
+            .map(|member| format!("{}:{}", ports[3 + member], ports[6 + member]))
+            .collect::<Vec<_>>()
+            .join(",");
+        let processes: Vec<Child> = (0..3)
+            .map(|member| {
+                Command::new(repository().join("tests/daemon/bin/zookeeper"))
+                    .args([
+                        version,
+                        "--port",
+                        &ports[member].to_string(),
+                        "--ensemble",
+                        &list,
+                        "--member",
+                        &(member + 1).to_string(),
+                        "--data",
+                    ])
+                    .arg(data.path().join(member.to_string()))
+                    .stdin(Stdio::null())
+                    .stdout(Stdio::piped())
+                    .stderr(Stdio::null())
+                    .spawn()
+                    .unwrap()
+            })
+            .collect();
+        let mut members = Vec::new();
+        for (mut process, port) in processes.into_iter().zip(ports) {
+            let mut line = String::new();
+            let mut stdout = BufReader::new(process.stdout.take().unwrap());
+            assert!(stdout.read_line(&mut line).unwrap() > 0 && line.starts_with("ready"), "{line}");
+            members.push((port, Some(process)));
+        }
+        Ensemble { members, _data: data }
+    }
+
+    /// A connect string of all members.
+    pub fn hosts(&self) -> String {
+        self.members
+            .iter()
+            .map(|(port, _)| format!("127.0.0.1:{port}"))
+            .collect::<Vec<_>>()
+            .join(",")
+    }
+
+    /// Kills the member that serves this address.
+    pub fn kill(&mut self, server: &str) {
+        let member = self.members.iter_mut().find(|(port, _)| server.ends_with(&format!(":{port}"))).unwrap();
+        let mut process = member.1.take().unwrap();
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+}
+
+impl Drop for Ensemble {
+    fn drop(&mut self) {
+        for process in self.members.iter_mut().filter_map(|(_, process)| process.as_mut()) {
+            let _ = process.kill();
+            let _ = process.wait();
         }
     }
 }
