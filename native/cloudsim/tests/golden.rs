@@ -102,7 +102,7 @@ fn subnet(id: Uuid, object: &Object) -> Subnet {
     let view = object.view();
     let prefix = |view: &View<'_>, field: &str| {
         let subnet = view.subnet(field).unwrap();
-        (subnet.address, subnet.prefix_length as u8)
+        (subnet.address, subnet.prefix_length)
     };
     Subnet {
         id,
@@ -131,7 +131,7 @@ fn port(id: Uuid, object: &Object) -> Port {
     let profile = view.message("profile");
     let pair = |pair: &View<'_>| {
         let subnet = pair.subnet("ip_address").unwrap();
-        ((subnet.address, subnet.prefix_length as u8), string(pair, "mac_address"))
+        ((subnet.address, subnet.prefix_length), string(pair, "mac_address"))
     };
     Port {
         id,
@@ -350,7 +350,7 @@ fn rebuild(golden: &Golden) -> Zoom {
     }
     for (id, net) in golden.all("BgpNetwork") {
         let subnet = net.subnet("subnet").unwrap();
-        let advertised = Obj::new(Kind::BgpNetwork, id).with("subnet", (subnet.address, subnet.prefix_length as u8));
+        let advertised = Obj::new(Kind::BgpNetwork, id).with("subnet", (subnet.address, subnet.prefix_length));
         zoom.create(advertised.with("router_id", edge));
     }
     zoom
@@ -475,5 +475,100 @@ fn each_kind_is_a_class_of_the_model_and_its_text_is_what_the_model_writes() {
             obj.kind.name(),
             obj.id
         );
+    }
+}
+
+/// Kinds of chains that translators make, by their name without ids.
+fn chain_kind(name: &str) -> String {
+    name.split('_').filter(|part| !part.contains('-')).collect::<Vec<_>>().join("_")
+}
+
+/// What a rule looks like: kind, verdict, and the names of all of its fields.
+fn rule_shape(text: &str) -> String {
+    let message = text::parse(text.as_bytes()).unwrap();
+    let mut parts = Vec::new();
+    for field in &message.fields {
+        match (&field.name[..], &field.value) {
+            ("type" | "action", Value::Word(word)) => parts.push(word.clone()),
+            ("condition" | "nat_rule_data" | "jump_rule_data", Value::Message(inner)) => {
+                parts.push(format!(
+                    "{}{:?}",
+                    field.name,
+                    inner.fields.iter().map(|field| &field.name).collect::<Vec<_>>()
+                ));
+            }
+            _ => {}
+        }
+    }
+    parts.join(" ")
+}
+
+/// For each kind of chain, the sequences of shapes of its rules, repeated ones once.
+fn chain_shapes(chains: impl Iterator<Item = (String, Vec<String>)>) -> BTreeMap<String, BTreeSet<Vec<String>>> {
+    let mut shapes: BTreeMap<String, BTreeSet<Vec<String>>> = BTreeMap::new();
+    for (name, rules) in chains.filter(|(name, _)| name.starts_with("OS_")) {
+        let mut sequence: Vec<String> = rules.iter().map(|rule| rule_shape(rule)).collect();
+        sequence.dedup();
+        if chain_kind(&name).ends_with("ANTI_SPOOF") {
+            // One pair of rules for each address.
+            let mut seen = BTreeSet::new();
+            sequence.retain(|shape| seen.insert(shape.clone()));
+        }
+        shapes.entry(chain_kind(&name)).or_default().insert(sequence);
+    }
+    shapes
+}
+
+#[test]
+fn a_simulated_cloud_has_the_shapes_of_the_golden_one() {
+    use insights_cloudsim::{plan::Plan, size::Size};
+    let golden = golden();
+    let plan = Plan::build(Size::SMALL, 5, std::net::Ipv4Addr::new(127, 64, 0, 0));
+    let zoom = &plan.zoom;
+
+    let text_of = |id: &Uuid| golden.objects[&("Rule".to_owned(), *id)].clone();
+    let theirs = chain_shapes(
+        golden
+            .all("Chain")
+            .into_iter()
+            .map(|(_, chain)| (string(&chain.view(), "name"), chain.uuids("rule_ids").iter().map(text_of).collect())),
+    );
+    let ours = chain_shapes(zoom.all(Kind::Chain).into_iter().map(|chain| {
+        let rules = chain.uuids("rule_ids").map(|id| zoom.get(Kind::Rule, id).unwrap().to_text()).collect();
+        (chain.text("name").unwrap().to_owned(), rules)
+    }));
+    assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>());
+    for (kind, sequences) in ours.iter().filter(|(kind, _)| !kind.starts_with("OS_SG")) {
+        // Routers of the golden cloud have floating addresses or an uplink, simulated ones may have neither.
+        let odd: Vec<_> = sequences.iter().filter(|sequence| !theirs[kind].contains(*sequence)).collect();
+        assert!(odd.is_empty(), "{kind}: {odd:#?} is not among {:#?}", theirs[kind]);
+    }
+    for (kind, sequences) in ours.iter().filter(|(kind, _)| kind.starts_with("OS_SG")) {
+        // What a group allows is the user's; that it allows and how it is written is MidoNet's.
+        assert!(
+            sequences.iter().flatten().all(|shape| shape.starts_with("LITERAL_RULE ACCEPT condition")),
+            "{kind}"
+        );
+    }
+
+    // Fields of objects: none that the golden cloud's objects of the class don't have, beside those of features that it doesn't use.
+    let beyond = ["qos_policy_id"];
+    let mut known: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for ((class, _), text) in golden.objects.iter().filter(|((class, _), _)| class != "C3POState") {
+        known
+            .entry(class)
+            .or_default()
+            .extend(text::parse(text.as_bytes()).unwrap().fields.into_iter().map(|field| field.name));
+    }
+    for obj in zoom.iter() {
+        let Some(known) = known.get(obj.kind.name()) else { continue };
+        for field in text::parse(obj.to_text().as_bytes()).unwrap().fields {
+            assert!(
+                known.contains(&field.name) || beyond.contains(&&field.name[..]),
+                "{} has {}",
+                obj.kind.name(),
+                field.name
+            );
+        }
     }
 }
