@@ -39,6 +39,30 @@ use uuid::Uuid;
 mod read;
 
 use read::Section;
+pub(crate) use read::duration;
+
+/// All keys below `insights_cloud`.
+pub const KEYS: [&str; 19] = [
+    "enabled",
+    "gateway.host",
+    "gateway.port",
+    "gateway.ca_file",
+    "gateway.server_name",
+    "recorder.host",
+    "recorder.port",
+    "recorder.bind",
+    "recorder.max_connections",
+    "data.topology",
+    "data.state",
+    "data.metering",
+    "data.flows",
+    "metering.interval",
+    "spool.path",
+    "spool.max_size",
+    "identity.path",
+    "status.socket",
+    "log.level",
+];
 
 pub const DEFAULT_HOST: &str = "gw.beta.insights.midokura.com";
 pub const DEFAULT_PORT: u16 = 443;

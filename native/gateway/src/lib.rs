@@ -13,6 +13,7 @@
 //! the spool and synced before they count as taken over. The [`uplink`] carries what the [`session`] decides. [`Gateway`] owns the runtime
 //! on which all of it lives; nothing here knows of the JVM, and nothing here ends the process.
 
+pub mod cli;
 pub mod config;
 pub mod identity;
 pub mod pipe;
@@ -27,6 +28,7 @@ pub mod meters;
 pub mod nsdb;
 pub mod recorder;
 
+mod check;
 mod clock;
 mod gateway;
 

@@ -149,6 +149,11 @@ pub enum Trouble {
     },
     /// The other side speaks another protocol or broke this one.
     Protocol(String),
+    /// No answer from this address.
+    Silent {
+        address: String,
+        port: u16,
+    },
     /// What the shell met.
     Failed {
         reason: String,

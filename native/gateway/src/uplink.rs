@@ -29,10 +29,10 @@ use crate::{
     tap::Stop,
 };
 
-mod connect;
+pub(crate) mod connect;
 mod connection;
 mod log_level;
-mod trouble;
+pub(crate) mod trouble;
 
 use connect::Connected;
 use connection::Connection;

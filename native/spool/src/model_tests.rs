@@ -54,6 +54,16 @@ enum Action {
     Crash(u64),
 }
 
+/// A share of the cases that `PROPTEST_CASES` asks for in a long run.
+fn config() -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(1_500);
+    ProptestConfig {
+        cases,
+        max_shrink_iters: 20_000,
+        ..ProptestConfig::default()
+    }
+}
+
 fn actions() -> impl Strategy<Value = Vec<Action>> {
     let append = proptest::collection::vec((0..LANES.len(), 0..700usize), 1..5).prop_map(Action::Append);
     let action = prop_oneof![
@@ -289,7 +299,7 @@ impl Run {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_500, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn what_was_taken_over_is_there_or_told_as_lost(actions in actions()) {

@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The MidoInsights authors
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    insights_gateway::cli::main()
+}

@@ -144,19 +144,9 @@ pub(super) fn level(text: &str) -> Option<log::LevelFilter> {
     text.parse().ok().filter(|level| *level != log::LevelFilter::Off)
 }
 
-/// `h1:2181,h2:2181`; a port may be left out.
+/// `h1:2181,h2:2181`; ports may be left out, a path may follow.
 pub(super) fn connect_string(text: &str) -> Option<String> {
-    let server = |server: &str| {
-        let server = server.trim();
-        let (name, port) = match server.rsplit_once(':') {
-            Some((name, port)) if !name.contains(':') || name.starts_with('[') => (name, Some(port)),
-            _ => (server, None),
-        };
-        host(name).is_some() && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
-    };
-    text.split(',')
-        .all(server)
-        .then(|| text.split(',').map(str::trim).collect::<Vec<_>>().join(","))
+    crate::nsdb::zk::Endpoints::parse(text).ok().map(|endpoints| endpoints.to_string())
 }
 
 /// MidoNet 5 takes its old root `/midonet/v1` as `/midonet` (its `MidonetBackendConfig`).
@@ -212,7 +202,7 @@ fn split_unit(text: &str) -> Option<(f64, &str)> {
 }
 
 /// HOCON's duration units.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = split_unit(text)?;
     let seconds = match unit {
         "ns" | "nano" | "nanos" | "nanosecond" | "nanoseconds" => 1e-9,

@@ -36,18 +36,18 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(30);
 
 /// A connection with its control stream.
-pub(super) struct Connected {
-    pub(super) connection: quinn::Connection,
-    pub(super) endpoint: Endpoint,
+pub(crate) struct Connected {
+    pub(crate) connection: quinn::Connection,
+    pub(crate) endpoint: Endpoint,
     pub(super) control: (SendStream, RecvStream),
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// How many keys there are; until when the one that was used may be; its fingerprint.
     pub(super) keys: usize,
     pub(super) until: Option<OffsetDateTime>,
-    pub(super) fingerprint: Fingerprint,
+    pub(crate) fingerprint: Fingerprint,
 }
 
-pub(super) async fn connect(config: &Config, key: usize) -> Result<Connected, Trouble> {
+pub(crate) async fn connect(config: &Config, key: usize) -> Result<Connected, Trouble> {
     let now = OffsetDateTime::now_utc();
     let identities = identity::load(&config.identity_path, now).map_err(|error| failed(chain(&error), remedy(&error)))?;
     let keys = 1 + usize::from(identities.previous.is_some());
@@ -127,7 +127,7 @@ async fn race(addresses: &[SocketAddr], client: &ClientConfig, name: &str) -> Re
         match outcome {
             Ok(connected) => return Ok(connected),
             Err(next) => {
-                let tells_more = !matches!(next, Trouble::Failed { .. });
+                let tells_more = !matches!(next, Trouble::Silent { .. });
                 if trouble.is_none() || tells_more {
                     trouble = Some(next);
                 }
@@ -151,11 +151,9 @@ async fn handshake(address: SocketAddr, client: ClientConfig, name: &str) -> Res
             "check insights_cloud.gateway.host and gateway.server_name",
         )
     })?;
-    let silent = || {
-        failed(
-            format!("{address} does not answer"),
-            format!("let UDP to port {} through the firewalls, and check the service", address.port()),
-        )
+    let silent = || Trouble::Silent {
+        address: address.ip().to_string(),
+        port: address.port(),
     };
     match timeout(HANDSHAKE_TIME, connecting).await {
         Ok(Ok(connection)) => Ok((connection, endpoint, address)),

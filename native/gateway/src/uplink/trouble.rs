@@ -33,7 +33,7 @@ pub(super) fn failed(reason: impl Into<String>, remedy: impl Into<String>) -> Tr
 }
 
 /// The trouble behind the end of a connection or of a try; `None` for ends that both sides wanted.
-pub(super) fn of_connection(error: &ConnectionError) -> Option<Trouble> {
+pub(crate) fn of_connection(error: &ConnectionError) -> Option<Trouble> {
     let network = "check that UDP to the service's port is let through, and the service";
     Some(match error {
         ConnectionError::LocallyClosed => return None,
@@ -68,36 +68,54 @@ pub(super) fn of_connection(error: &ConnectionError) -> Option<Trouble> {
 /// One line for the log and for `mn-insights status`.
 pub(super) fn text(trouble: &Trouble, gateway: &GatewayConfig, fingerprint: Option<&str>) -> String {
     let GatewayConfig { host, port, .. } = gateway;
-    let head = format!("Gateway client is not connected to {host}:{port}");
-    let own = fingerprint.unwrap_or("unknown");
+    let (what, remedy) = parts(trouble);
+    let key = match trouble {
+        Trouble::Refused { .. } => format!("; fingerprint of this gateway's key: {}", fingerprint.unwrap_or("unknown")),
+        _ => String::new(),
+    };
+    format!("Gateway client is not connected to {host}:{port}: {what}{key}; what to do: {remedy}")
+}
+
+/// What is wrong, and what to do.
+pub(crate) fn parts(trouble: &Trouble) -> (String, String) {
     match trouble {
         Trouble::Refused { refusal, .. } => {
             let Refusal { code, reason, remedy, .. } = refusal;
-            let what = match code {
-                RefusalCode::UnknownKey => "the service does not know this gateway's key",
-                RefusalCode::KeyDeleted => "this gateway's key was deleted from its site",
-                RefusalCode::Certificate => "the dates of this gateway's certificate don't hold now",
-                RefusalCode::Protocol => "the service speaks another protocol version",
-                RefusalCode::Site => "the site is not active",
-                RefusalCode::Busy => "the service has no room now",
-            };
-            let own_remedy = match code {
-                RefusalCode::UnknownKey | RefusalCode::KeyDeleted => "add this fingerprint to your site in the Insights manager",
-                RefusalCode::Certificate => "check the clock of this machine, or make a new key with `mn-insights renew`",
-                RefusalCode::Protocol => "upgrade the package midonet-insights-plugin or the service",
-                RefusalCode::Site => "look at the account in the Insights manager",
-                RefusalCode::Busy => "nothing: the gateway tries again",
+            let (what, own_remedy) = match code {
+                RefusalCode::UnknownKey => (
+                    "the service does not know this gateway's key",
+                    "add this fingerprint to your site in the Insights manager",
+                ),
+                RefusalCode::KeyDeleted => (
+                    "this gateway's key was deleted from its site",
+                    "add this fingerprint to your site in the Insights manager",
+                ),
+                RefusalCode::Certificate => (
+                    "the dates of this gateway's certificate don't hold now",
+                    "check the clock of this machine, or make a new key with `mn-insights renew`",
+                ),
+                RefusalCode::Protocol => (
+                    "the service speaks another protocol version",
+                    "upgrade the package midonet-insights-plugin or the service",
+                ),
+                RefusalCode::Site => ("the site is not active", "look at the account in the Insights manager"),
+                RefusalCode::Busy => ("the service has no room now", "nothing: the gateway tries again"),
             };
             let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
-            let remedy = if remedy.is_empty() { own_remedy } else { remedy };
-            format!("{head}: {what}{reason}; fingerprint of this gateway's key: {own}; what to do: {remedy}")
-        }
-        Trouble::Protocol(reason) => {
-            format!(
-                "{head}: {reason}; what to do: upgrade the package midonet-insights-plugin or the service, so that both are of one protocol version"
+            (
+                format!("{what}{reason}"),
+                if remedy.is_empty() { own_remedy.into() } else { remedy.clone() },
             )
         }
-        Trouble::Failed { reason, remedy } => format!("{head}: {reason}; what to do: {remedy}"),
+        Trouble::Protocol(reason) => (
+            reason.clone(),
+            "upgrade the package midonet-insights-plugin or the service, so that both are of one protocol version".into(),
+        ),
+        Trouble::Silent { address, port } => (
+            format!("{address} does not answer"),
+            format!("let UDP to port {port} through the firewalls, and check the service"),
+        ),
+        Trouble::Failed { reason, remedy } => (reason.clone(), remedy.clone()),
     }
 }
 
