@@ -135,7 +135,13 @@ impl Expr {
 
     /// Without the conjunct at a place; places are those of [`Expr::conjuncts`].
     pub fn without(&self, place: usize) -> Self {
-        let parts = self.conjuncts().iter().enumerate().filter(|(at, _)| *at != place).map(|(_, part)| part.clone()).collect();
+        let parts = self
+            .conjuncts()
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| *at != place)
+            .map(|(_, part)| part.clone())
+            .collect();
         Expr::from_conjuncts(parts)
     }
 
@@ -145,7 +151,10 @@ impl Expr {
             Expr::And(parts) => Expr::And(parts.iter().map(Expr::swapped).collect()),
             Expr::Or(parts) => Expr::Or(parts.iter().map(Expr::swapped).collect()),
             Expr::Not(part) => Expr::Not(Box::new(part.swapped())),
-            Expr::Test(test) => Expr::Test(Test { field: test.field.swapped(), ..test.clone() }),
+            Expr::Test(test) => Expr::Test(Test {
+                field: test.field.swapped(),
+                ..test.clone()
+            }),
         }
     }
 
@@ -161,11 +170,19 @@ impl Expr {
 
 impl Test {
     pub fn eq(field: Field, value: Value) -> Self {
-        Self { field, op: Op::Eq, values: vec![value] }
+        Self {
+            field,
+            op: Op::Eq,
+            values: vec![value],
+        }
     }
 
     pub fn ne(field: Field, value: Value) -> Self {
-        Self { field, op: Op::Ne, values: vec![value] }
+        Self {
+            field,
+            op: Op::Ne,
+            values: vec![value],
+        }
     }
 }
 

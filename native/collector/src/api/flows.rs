@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+use axum::{Json, extract::Path};
+use insights_store::{FlowId, query::StoredFlow};
+use serde_json::{Value, json};
+
+use super::Problem;
+use crate::{
+    query::flows::{self, EXPORT_PAGE, FlowRequest, protocol},
+    web::Ctx,
+};
+
+/// `GET …/flows?filter=…&period=…&after=…&limit=…`: newest first; `next` is the `after` of the next page.
+pub(super) async fn list(ctx: Ctx) -> Result<Json<Value>, Problem> {
+    let request = FlowRequest::parse(&ctx.params, ctx.period, &ctx.site)?;
+    let limit = match ctx.params.get("limit").filter(|text| !text.is_empty()) {
+        None => flows::PAGE,
+        Some(text) => match text.parse() {
+            Ok(limit @ 1..=EXPORT_PAGE) => limit,
+            _ => {
+                return Err(Problem::bad(
+                    "limit",
+                    format!("limit is a number from 1 to {EXPORT_PAGE}"),
+                    0..text.chars().count(),
+                ));
+            }
+        },
+    };
+    let page = request.page(ctx.store(), ctx.scope, limit).await?;
+    Ok(Json(json!({
+        "period": { "from_us": ctx.period.from_us, "to_us": ctx.period.to_us },
+        "filter": request.expr.to_string(),
+        "flows": page.flows.iter().map(|flow| row(&ctx, flow)).collect::<Vec<_>>(),
+        "next": page.next.map(|next| next.to_string()),
+    })))
+}
+
+/// Records over time, by verdict.
+pub(super) async fn histogram(ctx: Ctx) -> Result<Json<Value>, Problem> {
+    let request = FlowRequest::parse(&ctx.params, ctx.period, &ctx.site)?;
+    let step = crate::web::step_for(ctx.period);
+    let bins = request.histogram(ctx.store(), ctx.scope, step).await?;
+    let bins: Vec<_> = bins
+        .iter()
+        .map(|bin| json!({ "start_us": bin.start_us, "allowed": bin.allowed, "dropped": bin.dropped, "consumed": bin.consumed }))
+        .collect();
+    Ok(Json(
+        json!({ "period": { "from_us": ctx.period.from_us, "to_us": ctx.period.to_us }, "step_us": step, "bins": bins }),
+    ))
+}
+
+/// One flow with its way.
+pub(super) async fn one(ctx: Ctx, Path((_, id)): Path<(String, String)>) -> Result<Json<Value>, Problem> {
+    let id: FlowId = id
+        .parse()
+        .map_err(|_| Problem::not_found("a flow id is two numbers with a dash between"))?;
+    let (flow, path) = flows::flow(ctx.store(), ctx.scope, id)
+        .await?
+        .ok_or_else(|| Problem::not_found("the flow is not stored, or not any more"))?;
+    let mut body = row(&ctx, &flow);
+    body["devices"] = path
+        .devices
+        .iter()
+        .map(|device| json!({ "id": device.id, "kind": device.kind }))
+        .collect();
+    body["rules"] = path
+        .rules
+        .iter()
+        .map(|rule| json!({ "id": rule.id, "result": rule.result, "matched": rule.matched, "applied": rule.applied }))
+        .collect();
+    Ok(Json(body))
+}
+
+fn row(ctx: &Ctx, flow: &StoredFlow) -> Value {
+    let row = &flow.row;
+    json!({
+        "id": flow.id.to_string(),
+        "time_us": row.time_us,
+        "result": row.verdict.name(),
+        "src": { "mac": row.src_mac.map(|mac| mac.to_string()), "ip": row.src_ip, "port": row.src_tp, "tenant": row.src_tenant, "network": row.src_network, "vport": row.src_port },
+        "dst": { "mac": row.dst_mac.map(|mac| mac.to_string()), "ip": row.dst_ip, "port": row.dst_tp, "tenant": row.dst_tenant, "network": row.dst_network, "vport": row.dst_port },
+        "proto": row.proto,
+        "proto_name": protocol(row),
+        "ethertype": row.ether_type,
+        "vlans": row.vlans,
+        "host": row.host,
+        "host_name": ctx.site.host_name(row.host),
+        "gateway": row.gateway,
+        "simulation": row.sim_result,
+        "in_port": row.in_port,
+        "out_ports": row.out_ports,
+        "decided_by": row.rule,
+        "transit": row.transit,
+        "tunnel_key": row.tunnel_key,
+        "tos": row.tos,
+        "ttl": row.ttl,
+        "icmp_id": row.icmp_id,
+        "untrusted": row.untrusted,
+    })
+}

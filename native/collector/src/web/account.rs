@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+//! The account: details, password, keys of its sites.
+
+use askama::Template;
+use axum::{
+    Form,
+    extract::{Query, State},
+    http::HeaderMap,
+    response::{IntoResponse, Redirect, Response},
+};
+use insights_store::SiteId;
+use serde::Deserialize;
+
+use super::{
+    App, assets,
+    error::{WebError, sentence},
+    frame::connection,
+    html,
+    session::{self, Client, SignedIn},
+    units,
+};
+use crate::accounts::{AccountError, Session, TRIAL_FINGERPRINTS};
+
+#[derive(Template)]
+#[template(path = "account.html")]
+struct Page {
+    css: String,
+    theme: String,
+    script: String,
+    name: String,
+    email: String,
+    csrf: String,
+    done: &'static str,
+    error: String,
+    sites: Vec<SiteView>,
+    most: usize,
+    home: String,
+}
+
+struct SiteView {
+    id: String,
+    name: String,
+    href: String,
+    state: &'static str,
+    about: String,
+    keys: Vec<KeyView>,
+}
+
+struct KeyView {
+    label: String,
+    fingerprint: String,
+    short: String,
+    added: String,
+    delete: String,
+}
+
+#[derive(Template)]
+#[template(path = "delete_fingerprint.html")]
+struct ConfirmPage {
+    css: String,
+    theme: String,
+    csrf: String,
+    site: String,
+    site_id: String,
+    fingerprint: String,
+    about: String,
+    error: String,
+}
+
+#[derive(Deserialize, Default)]
+pub struct Asked {
+    #[serde(default)]
+    done: String,
+}
+
+#[derive(Deserialize)]
+pub struct NameForm {
+    #[serde(default)]
+    csrf: String,
+    #[serde(default)]
+    name: String,
+}
+
+#[derive(Deserialize)]
+pub struct PasswordForm {
+    #[serde(default)]
+    csrf: String,
+    #[serde(default)]
+    old: String,
+    #[serde(default)]
+    new: String,
+}
+
+#[derive(Deserialize)]
+pub struct KeyForm {
+    #[serde(default)]
+    csrf: String,
+    #[serde(default)]
+    site: String,
+    #[serde(default)]
+    fingerprint: String,
+    #[serde(default)]
+    label: String,
+    /// The site's name, typed to confirm a deletion.
+    #[serde(default)]
+    confirm: String,
+}
+
+pub async fn page(State(app): State<App>, SignedIn(session): SignedIn, Query(asked): Query<Asked>) -> Result<Response, WebError> {
+    let done = match asked.done.as_str() {
+        "name" => "The name is changed.",
+        "added" => "The fingerprint is added: the gateway gets in with its next try.",
+        "deleted" => "The fingerprint is deleted.",
+        _ => "",
+    };
+    show(&app, &session, done, String::new()).await
+}
+
+pub async fn rename(
+    State(app): State<App>,
+    SignedIn(session): SignedIn,
+    headers: HeaderMap,
+    Form(form): Form<NameForm>,
+) -> Result<Response, WebError> {
+    guard(&session, &headers, &form.csrf)?;
+    outcome(&app, &session, app.accounts.rename(&session, &form.name).await, "/account?done=name").await
+}
+
+pub async fn password(
+    State(app): State<App>,
+    SignedIn(session): SignedIn,
+    Client(client): Client,
+    headers: HeaderMap,
+    Form(form): Form<PasswordForm>,
+) -> Result<Response, WebError> {
+    guard(&session, &headers, &form.csrf)?;
+    let changed = app.accounts.change_password(&session, client, form.old, form.new, app.now_us()).await;
+    outcome(&app, &session, changed, "/sign-in").await
+}
+
+pub async fn add_fingerprint(
+    State(app): State<App>,
+    SignedIn(session): SignedIn,
+    headers: HeaderMap,
+    Form(form): Form<KeyForm>,
+) -> Result<Response, WebError> {
+    guard(&session, &headers, &form.csrf)?;
+    let scope = app.accounts.scope(&session, site(&form.site)?).await?;
+    let added = app.accounts.add_fingerprint(&scope, &form.fingerprint, &form.label, app.now_us()).await;
+    outcome(&app, &session, added, "/account?done=added").await
+}
+
+pub async fn confirm_delete(State(app): State<App>, SignedIn(session): SignedIn, Query(form): Query<KeyForm>) -> Result<Response, WebError> {
+    confirm(&app, &session, &form, String::new()).await
+}
+
+pub async fn delete_fingerprint(
+    State(app): State<App>,
+    SignedIn(session): SignedIn,
+    headers: HeaderMap,
+    Form(form): Form<KeyForm>,
+) -> Result<Response, WebError> {
+    guard(&session, &headers, &form.csrf)?;
+    let scope = app.accounts.scope(&session, site(&form.site)?).await?;
+    let info = app.accounts.site(&scope).await?;
+    if form.confirm.trim() != info.name {
+        return confirm(&app, &session, &form, format!("Type {} to confirm.", info.name)).await;
+    }
+    let deleted = app.accounts.delete_fingerprint(&scope, &form.fingerprint).await.map(|_| ());
+    outcome(&app, &session, deleted, "/account?done=deleted").await
+}
+
+fn guard(session: &Session, headers: &HeaderMap, csrf: &str) -> Result<(), WebError> {
+    session::same_origin(headers)?;
+    session::check(session, csrf)
+}
+
+fn site(text: &str) -> Result<SiteId, WebError> {
+    text.parse()
+        .map_err(|_| WebError::NotFound("There is no such site in your account.".to_owned()))
+}
+
+/// On to the next page, or this one again with what was wrong.
+async fn outcome(app: &App, session: &Session, result: Result<(), AccountError>, next: &str) -> Result<Response, WebError> {
+    match result {
+        Ok(()) => Ok(Redirect::to(next).into_response()),
+        Err(error @ (AccountError::Store(_) | AccountError::Hash)) => Err(error.into()),
+        Err(error) => show(app, session, "", sentence(&error.to_string())).await,
+    }
+}
+
+async fn show(app: &App, session: &Session, done: &'static str, error: String) -> Result<Response, WebError> {
+    let mut sites = Vec::new();
+    for info in app.accounts.sites(session).await? {
+        let scope = app.accounts.scope(session, info.id).await?;
+        let gateways = app.store.catalog().gateways(info.id).await?;
+        let connected = gateways.iter().filter(|gateway| gateway.disconnected_us.is_none()).count();
+        let (state, about) = connection(connected, gateways.len());
+        let keys = app.accounts.fingerprints(&scope).await?;
+        sites.push(SiteView {
+            id: info.id.to_string(),
+            name: info.name,
+            href: format!("/s/{}/dashboard", info.id),
+            state,
+            about,
+            keys: keys
+                .into_iter()
+                .map(|key| KeyView {
+                    delete: format!(
+                        "/account/fingerprints/delete?{}",
+                        crate::query::params::encode([("site", info.id.to_string().as_str()), ("fingerprint", &key.fingerprint)])
+                    ),
+                    short: format!("{} … {}", &key.fingerprint[..23], &key.fingerprint[key.fingerprint.len() - 11..]),
+                    fingerprint: key.fingerprint,
+                    label: if key.label.is_empty() { "without a name".to_owned() } else { key.label },
+                    added: units::day_minute(key.added_us),
+                })
+                .collect(),
+        });
+    }
+    let mut response = html(&Page {
+        css: assets::url("manager.css"),
+        theme: assets::url("theme.js"),
+        script: assets::url("manager.js"),
+        name: session.name.clone(),
+        email: session.email.clone(),
+        csrf: session::csrf(session),
+        done,
+        home: sites.first().map_or_else(|| "/account".to_owned(), |site| site.href.clone()),
+        sites,
+        most: TRIAL_FINGERPRINTS,
+        error: error.clone(),
+    })?;
+    if !error.is_empty() {
+        *response.status_mut() = axum::http::StatusCode::UNPROCESSABLE_ENTITY;
+    }
+    Ok(response)
+}
+
+async fn confirm(app: &App, session: &Session, form: &KeyForm, error: String) -> Result<Response, WebError> {
+    let scope = app.accounts.scope(session, site(&form.site)?).await?;
+    let info = app.accounts.site(&scope).await?;
+    let gateways = app.store.catalog().gateways(info.id).await?;
+    let connected = gateways.iter().filter(|gateway| gateway.disconnected_us.is_none()).count();
+    html(&ConfirmPage {
+        css: assets::url("manager.css"),
+        theme: assets::url("theme.js"),
+        csrf: session::csrf(session),
+        site: info.name,
+        site_id: info.id.to_string(),
+        fingerprint: form.fingerprint.clone(),
+        about: connection(connected, gateways.len()).1,
+        error,
+    })
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+//! What every page of a site begins with: who asks, which site, which period.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{FromRequestParts, RawPathParams},
+    http::{Uri, request::Parts},
+};
+use insights_store::{Period, SiteId, Store, catalog};
+
+use super::{
+    app::App,
+    error::WebError,
+    session::{self, SignedIn},
+};
+use crate::{
+    accounts::{AccountError, Session, SiteInfo, SiteScope},
+    query::{
+        params::{self, Params},
+        period::{self, PeriodSpec},
+    },
+    site::Site,
+};
+
+/// Signed in, at a site of the account.
+pub struct Ctx {
+    pub app: App,
+    pub session: Session,
+    pub scope: SiteScope,
+    pub site: Arc<Site>,
+    pub sites: Vec<SiteInfo>,
+    pub site_name: String,
+    pub gateways: Vec<catalog::Gateway>,
+    pub now_us: i64,
+    pub spec: PeriodSpec,
+    pub period: Period,
+    pub params: Params,
+    pub uri: Uri,
+}
+
+impl FromRequestParts<App> for Ctx {
+    type Rejection = WebError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, WebError> {
+        let SignedIn(session) = SignedIn::from_request_parts(parts, app).await?;
+        let path = RawPathParams::from_request_parts(parts, app).await.map_err(|_| unknown_site())?;
+        let id: SiteId = path
+            .iter()
+            .find(|(name, _)| *name == "site")
+            .and_then(|(_, value)| value.parse().ok())
+            .ok_or_else(unknown_site)?;
+        let scope = app.accounts.scope(&session, id).await.map_err(|error| {
+            if matches!(error, AccountError::NoSite) {
+                unknown_site()
+            } else {
+                error.into()
+            }
+        })?;
+        let sites = app.accounts.sites(&session).await?;
+        let site_name = sites
+            .iter()
+            .find(|site| site.id == id)
+            .map_or_else(|| id.to_string(), |site| site.name.clone());
+        let now_us = app.now_us();
+        let params = Params::parse(parts.uri.query().unwrap_or_default());
+        let spec = params.period(now_us).map_err(|error| WebError::Bad(error.to_string()))?;
+        Ok(Self {
+            site: app.sites.live(&scope).await?,
+            gateways: app.store.catalog().gateways(id).await?,
+            period: spec.at(now_us),
+            app: app.clone(),
+            uri: parts.uri.clone(),
+            session,
+            scope,
+            sites,
+            site_name,
+            now_us,
+            spec,
+            params,
+        })
+    }
+}
+
+impl Ctx {
+    pub fn store(&self) -> &Store {
+        &self.app.store
+    }
+
+    /// Begin of all links of the site.
+    pub fn base(&self) -> String {
+        format!("/s/{}", self.scope.site())
+    }
+
+    /// A link to another page of the site that keeps the period.
+    pub fn to(&self, path: &str) -> String {
+        self.link(path, &[])
+    }
+
+    /// A link with parameters of its own; the period and the version are kept.
+    pub fn link(&self, path: &str, own: &[(&str, &str)]) -> String {
+        let period = self.spec.text();
+        let mut pairs: Vec<(&str, &str)> = own.iter().filter(|(_, value)| !value.is_empty()).copied().collect();
+        let version = params::VERSION.to_string();
+        if !pairs.iter().any(|(name, _)| *name == "period") && self.spec != period::DEFAULT {
+            pairs.push(("period", &period));
+        }
+        if self.spec.moves() && self.params.get("live") == Some("0") {
+            pairs.push(("live", "0"));
+        }
+        pairs.push(("v", &version));
+        format!("{}/{path}?{}", self.base(), params::encode(pairs))
+    }
+
+    /// This page with some parameters set, or taken away (empty value).
+    pub fn here(&self, change: &[(&str, &str)]) -> String {
+        let mut pairs: Vec<(&str, &str)> = self
+            .params
+            .iter()
+            .filter(|(name, value)| !value.is_empty() && !change.iter().any(|(changed, _)| changed == name))
+            .collect();
+        pairs.extend(change.iter().filter(|(_, value)| !value.is_empty()).copied());
+        let version = params::VERSION.to_string();
+        if !pairs.iter().any(|(name, _)| *name == "v") {
+            pairs.push(("v", &version));
+        }
+        format!("{}?{}", self.uri.path(), params::encode(pairs))
+    }
+
+    /// This page for a span that a brush chooses: `{from}` and `{to}` stand for times as the period's text has them.
+    pub fn zoom(&self) -> String {
+        let mut link = self.here(&[("period", ""), ("from", ""), ("to", ""), ("after", ""), ("flow", "")]);
+        link.push_str("&period={from}+-+{to}");
+        link
+    }
+
+    /// The period follows the clock and the reader wants it to.
+    pub fn live(&self) -> bool {
+        self.spec.moves() && self.params.get("live") != Some("0")
+    }
+
+    pub fn csrf(&self) -> String {
+        session::csrf(&self.session)
+    }
+}
+
+fn unknown_site() -> WebError {
+    WebError::NotFound("There is no such site in your account.".to_owned())
+}
