@@ -22,6 +22,8 @@ mod row;
 pub mod series;
 mod store;
 mod table;
+#[cfg(test)]
+mod testing;
 
 pub use error::StoreError;
 pub use filter::{End, FlowFilter, FlowTest, KnownField, Prefix};

@@ -7,11 +7,14 @@
 
 mod support;
 
-use std::{cmp::Reverse, time::Duration};
+use std::{
+    cmp::Reverse,
+    time::{Duration, Instant},
+};
 
 use insights_store::{
-    Appended, FlowFilter, FlowRow, FlowTest, MeterKey, Period, SiteId, Store, StoreError, StoreOptions, StreamKind, Verdict,
-    catalog::Hop,
+    AccountId, Appended, FlowFilter, FlowRow, FlowTest, MeterKey, Period, SiteId, Store, StoreError, StoreOptions, StreamKind, Verdict,
+    catalog::{Account, EventQuery, Hop, Site},
     query::{Budget, Dimension, DropsQuery, FlowQuery, HistogramQuery, HitsQuery, MeterQuery, StoredFlow, TopQuery, TotalsOf, TotalsQuery},
 };
 use support::{Cloud, DAY_US, EPOCH_US, MINUTE_US, cursor};
@@ -429,4 +432,76 @@ async fn a_question_ends_at_its_budget() {
         .await
         .unwrap_err();
     assert!(matches!(over, StoreError::OverBudget { what: "time", .. }), "{over}");
+}
+
+#[tokio::test]
+async fn a_site_is_held_to_its_quota() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(StoreOptions {
+        upkeep_every: Duration::from_millis(20),
+        ..options(&dir)
+    })
+    .await
+    .unwrap();
+    let account = Account {
+        id: AccountId::random(),
+        email: "ada@example.org".into(),
+        name: "Ada".into(),
+        password_hash: "$argon2id$x".into(),
+        created_us: 1,
+    };
+    store.catalog().create_account(account.clone()).await.unwrap();
+    let quota = 60_000;
+    let new = Site {
+        id: site(1),
+        account: account.id,
+        name: "one".into(),
+        created_us: 1,
+        deleted_us: None,
+        quota_bytes: quota,
+        settings: "{}".into(),
+    };
+    store.catalog().create_site(new).await.unwrap();
+    let mut cloud = Cloud::new(8, 50);
+    for day in 0..4 {
+        let from_us = EPOCH_US + day * DAY_US;
+        for number in [1, 2] {
+            let rows = cloud.flows(300, from_us, from_us + DAY_US);
+            store.series().append(site(number), cloud.append(day as u64, rows)).await.unwrap();
+        }
+    }
+    store.series().flush().await.unwrap();
+    let waited = Instant::now();
+    while store.series().usage(site(1)).await.unwrap().total() > quota {
+        assert!(waited.elapsed() < Duration::from_secs(60), "the quota was not kept");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let left = all_flows(&store, site(1), 10_000).await.len() as u64;
+    assert!(left > 0 && left < 1_200);
+    assert_eq!(all_flows(&store, site(2), 10_000).await.len(), 1_200, "a site without a quota keeps all");
+    let events = store.catalog().events(site(1), EventQuery::all(ALL, 10)).await.unwrap();
+    assert!(events.iter().any(|event| event.event.kind == "retention.purged"), "{events:?}");
+    let counts = store.counts(site(1), ALL).await.unwrap();
+    let sum = |hop| counts.iter().filter(|count| count.hop == hop).map(|count| count.records).sum::<u64>();
+    assert_eq!((sum(Hop::Stored), sum(Hop::Purged)), (1_200, 1_200 - left));
+}
+
+#[tokio::test]
+async fn a_question_that_is_dropped_makes_room_for_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(StoreOptions { queries: 1, ..options(&dir) }).await.unwrap();
+    let mut cloud = Cloud::new(9, 50);
+    let rows = cloud.flows(2_000, EPOCH_US, EPOCH_US + DAY_US);
+    store.series().append(site(1), cloud.append(0, rows)).await.unwrap();
+    let query = HitsQuery {
+        period: ALL,
+        filter: FlowFilter::all(),
+        budget: Budget::default(),
+    };
+    for _ in 0..20 {
+        // Polled once, so that it runs, then dropped.
+        let mut running = store.series().count(site(1), query.clone());
+        let _ = futures::poll!(&mut running);
+    }
+    assert_eq!(store.series().count(site(1), query).await.unwrap().value.total(), 2_000);
 }

@@ -268,21 +268,24 @@ pub(super) fn apply(
 
 pub(super) fn mem_batch(lsn: u64, cursor: Cursor, kind: TableKind, rows: RecordBatch, reserved: Reservation) -> Result<MemBatch, StoreError> {
     let (min_us, max_us) = span(kind, &rows)?;
-    let counts = counts(kind, &rows)?;
+    let counts = counts(kind, &rows)?
+        .into_iter()
+        .map(|(hour_us, records)| ((cursor.stream.gateway, hour_us), records))
+        .collect();
     Ok(MemBatch {
-        lsn,
+        first_lsn: lsn,
+        last_lsn: lsn,
         rows,
         min_us,
         max_us,
         counts,
-        gateway: cursor.stream.gateway,
         since: Instant::now(),
         reserved,
     })
 }
 
 /// Records by hour: flows, and readings of hosts.
-fn counts(kind: TableKind, rows: &RecordBatch) -> Result<Vec<(i64, u64)>, StoreError> {
+fn counts(kind: TableKind, rows: &RecordBatch) -> Result<BTreeMap<i64, u64>, StoreError> {
     let columns = columns_of(rows);
     let mut hours: BTreeMap<i64, u64> = BTreeMap::new();
     match kind {
@@ -300,7 +303,7 @@ fn counts(kind: TableKind, rows: &RecordBatch) -> Result<Vec<(i64, u64)>, StoreE
         }
         TableKind::Paths => {}
     }
-    Ok(hours.into_iter().collect())
+    Ok(hours)
 }
 
 /// The cause of an error that is handled here.

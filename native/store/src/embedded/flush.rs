@@ -141,7 +141,7 @@ fn flush_round(state: &State, due: &[TableOf]) -> Result<(), StoreError> {
         let mut ids = Vec::new();
         for part in &written {
             ids.push(part.files.iter().map(|file| files::add(tx, file)).collect::<Result<Vec<_>, _>>()?);
-            let last = part.rows.iter().map(|batch| batch.lsn).max().unwrap_or(0);
+            let last = part.rows.iter().map(|batch| batch.last_lsn).max().unwrap_or(0);
             files::set_watermark(tx, part.site.id, part.kind, last)?;
             for count in stored(part) {
                 add_count(tx, part.site.id, &count)?;
@@ -187,17 +187,16 @@ fn stored(part: &Written) -> Vec<HopCount> {
         TableKind::Meters => StreamKind::Meters,
         TableKind::Paths => return Vec::new(),
     };
-    let of_batch = |batch: &Arc<MemBatch>| {
-        let gateway = batch.gateway;
-        batch.counts.clone().into_iter().map(move |(hour_us, records)| HopCount {
-            gateway,
+    let counts = part.rows.iter().flat_map(|batch| batch.counts.iter());
+    counts
+        .map(|((gateway, hour_us), records)| HopCount {
+            gateway: *gateway,
             kind,
-            hour_us,
+            hour_us: *hour_us,
             hop: Hop::Stored,
-            records,
+            records: *records,
         })
-    };
-    part.rows.iter().flat_map(of_batch).collect()
+        .collect()
 }
 
 /// Gives the segments of the log back whose rows are all in files and whose cursors are in the catalogue.

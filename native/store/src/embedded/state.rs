@@ -207,8 +207,8 @@ impl State {
         if let Some(site) = self.known_site(id) {
             for (table, kind) in [(TableKind::Flows, StreamKind::Flows), (TableKind::Meters, StreamKind::Meters)] {
                 for batch in site.table(table).lock().memory() {
-                    for (hour_us, records) in &batch.counts {
-                        *counts.entry((*hour_us, batch.gateway, kind, Hop::Stored)).or_default() += records;
+                    for ((gateway, hour_us), records) in &batch.counts {
+                        *counts.entry((*hour_us, *gateway, kind, Hop::Stored)).or_default() += records;
                     }
                 }
             }

@@ -33,6 +33,9 @@ const MERGE_FILES: usize = 32;
 /// Files of like size that a day may have before they are merged.
 const LIKE_FILES: usize = 8;
 
+/// Small files that a day may keep when it is over.
+const DAY_FILES: usize = 4;
+
 /// Files of like size differ by less than this factor; so each row is written a few times at most.
 const TIER: u64 = 8;
 
@@ -202,10 +205,17 @@ fn merge_small(state: &State, engine: &Engine) -> Result<(), StoreError> {
 /// Files of one day, small and of like size, when there are enough of them.
 fn to_merge(site: &SiteData, kind: TableKind, small: u64) -> Option<Vec<Arc<DataFile>>> {
     let mut tiers: BTreeMap<(i64, u32), Vec<Arc<DataFile>>> = BTreeMap::new();
-    for file in site.table(kind).lock().files().iter().filter(|file| file.rows < small) {
-        tiers.entry((file.day, file.rows.max(1).ilog(TIER))).or_default().push(Arc::clone(file));
+    let table = site.table(kind).lock();
+    let newest = table.files().iter().map(|file| file.day).max()?;
+    for file in table.files().iter().filter(|file| file.rows < small) {
+        // A day that another one has followed gets few rows any more, so size matters no longer.
+        let tier = if file.day < newest { u32::MAX } else { file.rows.max(1).ilog(TIER) };
+        tiers.entry((file.day, tier)).or_default().push(Arc::clone(file));
     }
-    let mut files = tiers.into_values().find(|files| files.len() >= LIKE_FILES)?;
+    drop(table);
+    let enough = |(_, tier): &(i64, u32)| if *tier == u32::MAX { DAY_FILES } else { LIKE_FILES };
+    let (_, mut files) = tiers.into_iter().find(|(key, files)| files.len() >= enough(key))?;
+    files.sort_by_key(|file| file.rows);
     files.truncate(MERGE_FILES);
     Some(files)
 }

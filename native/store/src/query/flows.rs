@@ -145,3 +145,64 @@ async fn newest(run: &Run, table: SiteTable, predicate: Expr, limit: usize) -> R
         .and_then(|frame| frame.limit(0, Some(limit)));
     run.stream(frame.map_err(failed)?).await?.try_collect().await.map_err(failed)
 }
+
+#[cfg(test)]
+mod tests {
+    use datafusion::physical_plan::displayable;
+
+    use super::*;
+    use crate::{
+        catalog::files::FileEntry,
+        filter::{FlowFilter, FlowTest, Prefix},
+        ids::SiteId,
+        parquet::write_sorted,
+        query::Engine,
+        store::StoreOptions,
+        table::flow_batch,
+        testing::flow,
+    };
+
+    fn file(dir: &std::path::Path, number: u64) -> Arc<DataFile> {
+        let rows: Vec<_> = (0..100).map(|at| flow(number as i64 * 1_000 + at)).collect();
+        let batch = flow_batch(&rows, number * 1_000).unwrap();
+        let written: Vec<FileEntry> = write_sorted(dir, SiteId::random(), TableKind::Flows, &[&batch]).unwrap();
+        Arc::new(DataFile::new(number, dir.join(&written[0].name), &written[0]))
+    }
+
+    /// The two things that make a page fast: files are merged in their own order without a sort, and the filter is inside of the scan.
+    #[test]
+    fn the_plan_of_a_page_uses_the_order_and_filters_in_the_scan() {
+        let dir = tempfile::tempdir().unwrap();
+        let files: Vec<_> = (0..3).map(|number| file(dir.path(), number)).collect();
+        let engine = Engine::new(&StoreOptions {
+            query_threads: 2,
+            ..StoreOptions::new(dir.path())
+        })
+        .unwrap();
+        let plan = engine
+            .run_now(async |run| {
+                let filter = FlowFilter::from(FlowTest::Ip(crate::End::Either, Prefix::host([10, 0, 0, 1].into())));
+                let predicate = in_period(Period::new(0, 10_000)).and(compile(&filter, &[]).unwrap());
+                let order = TableKind::Flows
+                    .order()
+                    .iter()
+                    .map(|(name, descending)| ident(*name).sort(!descending, false))
+                    .collect();
+                let table = SiteTable::ordered(TableKind::Flows, Snapshot { memory: Vec::new(), files });
+                let frame = run
+                    .table(table)?
+                    .filter(predicate)
+                    .unwrap()
+                    .sort(order)
+                    .unwrap()
+                    .limit(0, Some(10))
+                    .unwrap();
+                Ok(frame.create_physical_plan().await.unwrap())
+            })
+            .unwrap();
+        let text = displayable(plan.as_ref()).indent(false).to_string();
+        assert!(text.contains("SortPreservingMergeExec") && text.contains("fetch=10"), "{text}");
+        assert!(!text.contains("SortExec") && !text.contains("FilterExec"), "{text}");
+        assert!(text.contains("predicate=") && text.contains("pruning_predicate="), "{text}");
+    }
+}

@@ -11,6 +11,7 @@ mod hits;
 mod meters;
 mod paths;
 mod scan;
+mod top;
 mod types;
 
 pub(crate) use engine::Engine;

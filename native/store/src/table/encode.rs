@@ -197,19 +197,20 @@ fn maybe_numbers<T: ArrowPrimitiveType>(values: impl Iterator<Item = Option<T::N
 }
 
 fn flags(values: impl Iterator<Item = bool>) -> ArrayRef {
-    let mut builder = BooleanBuilder::new();
+    let mut builder = BooleanBuilder::with_capacity(values.size_hint().0);
     values.for_each(|value| builder.append_value(value));
     Arc::new(builder.finish())
 }
 
 fn texts<'a>(values: impl Iterator<Item = Option<&'a str>>) -> ArrayRef {
-    let mut builder = StringBuilder::new();
+    // The builders' own guess is 1 KiB a column, too much for a batch of a few rows.
+    let mut builder = StringBuilder::with_capacity(values.size_hint().0, 0);
     values.for_each(|value| builder.append_option(value));
     Arc::new(builder.finish())
 }
 
 fn blobs<B: AsRef<[u8]>>(values: impl Iterator<Item = Option<B>>) -> ArrayRef {
-    let mut builder = BinaryBuilder::new();
+    let mut builder = BinaryBuilder::with_capacity(values.size_hint().0, 0);
     values.for_each(|value| builder.append_option(value));
     Arc::new(builder.finish())
 }
@@ -231,7 +232,8 @@ fn fixed(values: impl ExactSizeIterator<Item = Option<[u8; 16]>>) -> Result<Arra
 
 fn id_lists<I: Iterator<Item = Uuid>>(lists: impl Iterator<Item = I>) -> Result<ArrayRef, StoreError> {
     let item = Field::new_list_field(DataType::FixedSizeBinary(16), false);
-    let mut builder = ListBuilder::new(FixedSizeBinaryBuilder::new(16)).with_field(Arc::new(item));
+    let rows = lists.size_hint().0;
+    let mut builder = ListBuilder::with_capacity(FixedSizeBinaryBuilder::with_capacity(0, 16), rows).with_field(Arc::new(item));
     for list in lists {
         for id in list {
             builder

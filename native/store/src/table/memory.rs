@@ -2,6 +2,7 @@
 // Copyright The MidoInsights authors
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -9,23 +10,23 @@ use std::{
     time::Instant,
 };
 
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::{array::RecordBatch, compute::concat_batches};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::{ids::Period, parquet::DataFile};
 
-/// Rows of one batch in memory.
+/// Rows in memory that came together, or were put together later.
 pub(crate) struct MemBatch {
-    /// Place of its record in the commit log.
-    pub(crate) lsn: u64,
+    /// First and last of their records in the commit log.
+    pub(crate) first_lsn: u64,
+    pub(crate) last_lsn: u64,
     pub(crate) rows: RecordBatch,
     /// First and last time of the rows.
     pub(crate) min_us: i64,
     pub(crate) max_us: i64,
-    /// Records by hour, for the balance; nothing for tables that hold no records of their own.
-    pub(crate) counts: Vec<(i64, u64)>,
-    pub(crate) gateway: Uuid,
+    /// Records by gateway and hour, for the balance; nothing for tables that hold no records of their own.
+    pub(crate) counts: BTreeMap<(Uuid, i64), u64>,
     pub(crate) since: Instant,
     /// Given back when the last reader is done with the rows.
     pub(crate) reserved: Reservation,
@@ -35,6 +36,8 @@ pub(crate) struct MemBatch {
 #[derive(Default)]
 pub(crate) struct Table {
     active: Vec<Arc<MemBatch>>,
+    active_rows: usize,
+    active_bytes: usize,
     /// Being written to a file.
     frozen: Vec<Arc<MemBatch>>,
     /// Newest last row first.
@@ -49,8 +52,34 @@ pub(crate) struct Snapshot {
 }
 
 impl Table {
+    /// Batches come in the order of the commit log. Many small ones are put together: a batch of a few rows costs some KiB of memory, and
+    /// each costs a question its share of overhead.
     pub(crate) fn push(&mut self, batch: Arc<MemBatch>) {
+        self.add(batch);
+        while let Some(joined) = self
+            .like_last()
+            .and_then(|first| join(&self.active[first..]).map(|joined| (first, joined)))
+        {
+            let (first, joined) = joined;
+            for part in self.active.drain(first..) {
+                self.active_rows -= part.rows.num_rows();
+                self.active_bytes -= part.reserved.bytes();
+            }
+            self.add(Arc::new(joined));
+        }
+    }
+
+    fn add(&mut self, batch: Arc<MemBatch>) {
+        self.active_rows += batch.rows.num_rows();
+        self.active_bytes += batch.reserved.bytes();
         self.active.push(batch);
+    }
+
+    /// Where the last batches of like size begin, when there are enough of them to be put together.
+    fn like_last(&self) -> Option<usize> {
+        let tier = tier(self.active.last()?)?;
+        let like = self.active.iter().rev().take_while(|batch| self::tier(batch) == Some(tier)).count();
+        (like >= JOIN).then(|| self.active.len() - like)
     }
 
     /// What meets the period.
@@ -72,9 +101,7 @@ impl Table {
 
     /// Rows and bytes that wait to be frozen, and since when.
     pub(crate) fn waiting(&self) -> (usize, usize, Option<Instant>) {
-        let rows = self.active.iter().map(|batch| batch.rows.num_rows()).sum();
-        let bytes = self.active.iter().map(|batch| batch.reserved.bytes()).sum();
-        (rows, bytes, self.active.first().map(|batch| batch.since))
+        (self.active_rows, self.active_bytes, self.active.first().map(|batch| batch.since))
     }
 
     pub(crate) fn has_frozen(&self) -> bool {
@@ -85,6 +112,8 @@ impl Table {
     pub(crate) fn freeze(&mut self) -> Vec<Arc<MemBatch>> {
         if self.frozen.is_empty() {
             self.frozen = std::mem::take(&mut self.active);
+            self.active_rows = 0;
+            self.active_bytes = 0;
         }
         self.frozen.clone()
     }
@@ -108,8 +137,39 @@ impl Table {
 
     /// The first record of the commit log whose rows are not all in files.
     pub(crate) fn oldest_lsn(&self) -> Option<u64> {
-        self.memory().map(|batch| batch.lsn).min()
+        self.memory().map(|batch| batch.first_lsn).min()
     }
+}
+
+/// Batches of like size that are put together. Each row is copied once for each tier, which are powers of this.
+const JOIN: usize = 16;
+
+/// Batches of so many rows stay as they are.
+const LARGE_ROWS: usize = 1_024;
+
+fn tier(batch: &MemBatch) -> Option<u32> {
+    let rows = batch.rows.num_rows();
+    (rows < LARGE_ROWS).then(|| rows.max(1).ilog(JOIN))
+}
+
+/// One batch of several. `None` when they don't fit together, which can't be for batches of one table; they stay as they are then.
+fn join(parts: &[Arc<MemBatch>]) -> Option<MemBatch> {
+    let (first, last) = (parts.first()?, parts.last()?);
+    let rows = concat_batches(&first.rows.schema(), parts.iter().map(|part| &part.rows)).ok()?;
+    let mut counts = BTreeMap::new();
+    for (key, records) in parts.iter().flat_map(|part| &part.counts) {
+        *counts.entry(*key).or_default() += records;
+    }
+    Some(MemBatch {
+        first_lsn: first.first_lsn,
+        last_lsn: last.last_lsn,
+        min_us: parts.iter().map(|part| part.min_us).min()?,
+        max_us: parts.iter().map(|part| part.max_us).max()?,
+        counts,
+        since: first.since,
+        reserved: first.reserved.gauge.reserve(rows.get_array_memory_size()),
+        rows,
+    })
 }
 
 /// Bytes of rows in memory, over all sites.
@@ -172,5 +232,53 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         self.gauge.used.fetch_sub(self.bytes, Ordering::Relaxed);
         self.gauge.freed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{table::flow_batch, testing::flow};
+
+    fn batch(gauge: &Arc<Gauge>, lsn: u64) -> Arc<MemBatch> {
+        let rows = flow_batch(&[flow(lsn as i64), flow(lsn as i64 + 1)], lsn * 10).unwrap();
+        let reserved = gauge.reserve(rows.get_array_memory_size());
+        let counts = BTreeMap::from([((Uuid::nil(), 0), 2)]);
+        Arc::new(MemBatch {
+            first_lsn: lsn,
+            last_lsn: lsn,
+            rows,
+            min_us: lsn as i64,
+            max_us: lsn as i64 + 1,
+            counts,
+            since: Instant::now(),
+            reserved,
+        })
+    }
+
+    #[test]
+    fn small_batches_are_put_together_and_nothing_of_them_is_lost() {
+        let gauge = Gauge::new(usize::MAX);
+        let mut table = Table::default();
+        for lsn in 1..=1_000 {
+            table.push(batch(&gauge, lsn));
+        }
+        let (rows, bytes, _) = table.waiting();
+        assert_eq!(rows, 2_000);
+        assert_eq!(bytes, gauge.used());
+        assert!(table.memory().count() < 3 * JOIN, "{}", table.memory().count());
+        assert_eq!(table.memory().map(|batch| batch.counts[&(Uuid::nil(), 0)]).sum::<u64>(), 2_000);
+        assert_eq!(table.oldest_lsn(), Some(1));
+        let spans: Vec<_> = table.memory().map(|batch| (batch.first_lsn, batch.last_lsn)).collect();
+        assert!(spans.windows(2).all(|pair| pair[0].1 + 1 == pair[1].0), "{spans:?}");
+        assert_eq!(table.snapshot(Period::new(700, 701)).memory.len(), 1);
+        let frozen = table.freeze();
+        table.push(batch(&gauge, 1_001));
+        assert_eq!(table.waiting().0, 2);
+        // A try that failed is taken up again, without what came later.
+        assert_eq!(table.freeze().len(), frozen.len());
+        table.thaw(Vec::new());
+        drop(frozen);
+        assert_eq!(table.waiting().1, gauge.used());
     }
 }
