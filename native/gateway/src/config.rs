@@ -37,6 +37,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 mod read;
+#[cfg(test)]
+mod tests;
 
 use read::Section;
 pub(crate) use read::duration;
