@@ -15,12 +15,26 @@ use insights_cloudsim::{
 use midonet::nsdb::Root;
 use tracing_subscriber::EnvFilter;
 
+const EXAMPLES: &str = "\
+Examples:
+  A small cloud with 500 flow records per second, whose truth is at http://127.0.0.1:9900/:
+    insights-cloudsim run --zookeeper 127.0.0.1:2181 --rate 500 --ledger-listen 127.0.0.1:9900
+  The same cloud, where nothing happens and no record is lost to a full queue, for 10,000 records:
+    insights-cloudsim run --seed 7 --calm --flat --queue-size 4096 --limit 10000 --ledger ledger.json --record-log records.txt
+  A topology of 100,000 objects, once more:
+    insights-cloudsim topology --size large --reset
+  How many records a recorder takes:
+    insights-cloudsim flood 127.0.0.1:5005 --connections 8 --duration 10
+
+Agents send nothing until a recorder is registered below service-discovery/insights. To look at one agent's meters:
+  curl http://127.64.0.1:PORT/device_stats     (PORT is in the NSDB at config/nodes/<host id>)";
+
 /// A simulated MidoNet cloud.
 ///
 /// It writes the NSDB of an OpenStack cloud into a real ZooKeeper, as MidoNet's cluster does, and runs an agent for each host: with a session, its
 /// state, flow records to whatever recorder is registered, and traffic meters over HTTP.
 #[derive(Debug, Parser)]
-#[command(name = "insights-cloudsim", version, max_term_width = 110)]
+#[command(name = "insights-cloudsim", version, max_term_width = 110, after_long_help = EXAMPLES)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -71,6 +71,8 @@ pub struct Life {
     pub stats_ports: Arc<std::collections::HashMap<Uuid, u16>>,
     rng: StdRng,
     remedies: Vec<(Instant, Remedy)>,
+    /// VMs at the start.
+    vms: usize,
 }
 
 impl Life {
@@ -83,6 +85,7 @@ impl Life {
         seed: u64,
     ) -> Life {
         let ledger = context.ledger.clone();
+        let vms = context.view.read().vms.len();
         Life {
             plan,
             nsdb,
@@ -92,6 +95,7 @@ impl Life {
             stats_ports,
             rng: StdRng::seed_from_u64(seed ^ 0x6c69_6665),
             remedies: Vec::new(),
+            vms,
         }
     }
 
@@ -137,11 +141,22 @@ impl Life {
         let mut at = self.rng.random_range(0..total);
         for (event, share) in SHARES {
             if at < *share {
-                return *event;
+                return self.balanced(*event);
             }
             at -= share;
         }
         Event::VmCreated
+    }
+
+    /// Keeps the number of VMs about where it began.
+    fn balanced(&self, event: Event) -> Event {
+        let now = self.context.view.read().vms.len() as f64;
+        let began = self.vms as f64;
+        match event {
+            Event::VmCreated if now > began * 1.25 => Event::VmDeleted,
+            Event::VmDeleted if now < began * 0.8 => Event::VmCreated,
+            other => other,
+        }
     }
 
     fn pause(&mut self, mean: Duration) -> Duration {

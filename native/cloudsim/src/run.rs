@@ -144,13 +144,8 @@ impl Simulation {
         }
         let agents = Arc::new(agents);
         let metered = agents.clone();
-        ledger.set_meters(move || {
-            metered
-                .iter()
-                .filter(|agent| agent.is_alive())
-                .map(|agent| (agent.host.id, agent.meters.lock().sums()))
-                .collect()
-        });
+        // Of a host that is down: what it showed last.
+        ledger.set_meters(move || metered.iter().map(|agent| (agent.host.id, agent.meters.lock().sums())).collect());
         let cluster = tokio::spawn(crate::agent::cluster(context.clone(), plan.vtep, plan.vtep_zone));
         let traffic = tokio::spawn(Traffic::new(context.clone(), agents.clone(), options.traffic.clone()).run());
         let mut tasks = vec![cluster];
@@ -160,7 +155,7 @@ impl Simulation {
             ledger_address = listener.local_addr().ok();
             tasks.push(tokio::spawn(crate::ledger_http::serve(listener, ledger.clone())));
         }
-        let simulation = Simulation {
+        let mut simulation = Simulation {
             plan: Arc::new(parking_lot::Mutex::new(plan)),
             agents,
             context,
@@ -171,11 +166,11 @@ impl Simulation {
             tasks,
             traffic: Some(traffic),
         };
-        let keeper = simulation.keeper();
-        Ok(Simulation {
-            tasks: simulation.tasks.into_iter().chain([keeper]).collect(),
-            ..simulation
-        })
+        simulation.tasks.push(simulation.keeper());
+        if let Some(mean) = options.life {
+            simulation.tasks.push(tokio::spawn(simulation.life(options.seed).run(mean)));
+        }
+        Ok(simulation)
     }
 
     /// The port on which a host's meters are served.

@@ -13,11 +13,11 @@ pub const MAX_HOSTS: u32 = 60_000;
 /// A size by name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum Preset {
-    /// 5 tenants, 8 hosts, 50 VMs; about 1,600 objects
+    /// 5 tenants, 8 hosts, 60 VMs, 1,410 objects
     Small,
-    /// 30 tenants, 43 hosts, 600 VMs; about 17,000 objects
+    /// 30 tenants, 43 hosts, 600 VMs, 12,340 objects
     Medium,
-    /// 200 tenants, 254 hosts, 4,000 VMs; about 115,000 objects
+    /// 250 tenants, 254 hosts, 5,000 VMs, 102,356 objects
     Large,
 }
 

@@ -154,6 +154,9 @@ impl Simulation<'_> {
         self.in_port = port.id;
         self.out_port = None;
         self.rewritten = false;
+        if !port.up {
+            return Verdict::DroppedElsewhere;
+        }
         if let Some(dropped) = self.filter(port.inbound) {
             return dropped;
         }
@@ -176,6 +179,9 @@ impl Simulation<'_> {
         self.walk.device(port.id, DeviceKind::Port);
         self.walk.meters.push(MeterKey::PortTx(port.id));
         self.out_port = Some(port.id);
+        if !port.up {
+            return Verdict::DroppedElsewhere;
+        }
         if let Some(dropped) = self.filter(port.outbound) {
             return dropped;
         }
