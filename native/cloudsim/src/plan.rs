@@ -251,11 +251,15 @@ impl Plan {
         }
         self.zoom.create(tunnel_zone);
         let vtep_zone = self.fresh();
-        self.zoom.create(
-            Obj::new(Kind::TunnelZone, vtep_zone)
-                .with("name", "vtep_tz")
-                .with("type", Val::Enum("VTEP")),
-        );
+        let mut zone = Obj::new(Kind::TunnelZone, vtep_zone)
+            .with("name", "vtep_tz")
+            .with("type", Val::Enum("VTEP"));
+        for host in self.hosts.iter().filter(|host| host.gateway) {
+            zone.add("hosts", vec![("host_id", Val::Id(host.id)), ("ip", Val::Ip(IpAddr::V4(host.address)))]);
+            zone.add("host_ids", host.id);
+            self.vtep_zone.get_or_insert((vtep_zone, host.id, host.address));
+        }
+        self.zoom.create(zone);
         self.vtep = self.fresh();
         self.zoom.create(
             Obj::new(Kind::Vtep, self.vtep)
