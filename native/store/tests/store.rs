@@ -155,6 +155,14 @@ async fn what_breaks_a_bound_is_refused_and_leaves_nothing() {
     rows[1].vlans = vec![0; FlowRow::MAX_VLANS + 1];
     let refused = store.series().append(site(1), cloud.append(0, rows)).await.unwrap_err();
     assert!(matches!(refused, StoreError::Invalid(_)), "{refused}");
+    for time_us in [-1, i64::MIN, i64::MAX, FlowRow::END_OF_TIME_US] {
+        let rows = vec![cloud.flow(time_us)];
+        let refused = store.series().append(site(1), cloud.append(0, rows)).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Invalid(_)), "{refused}");
+    }
+    let rows = (0..100).map(|day| cloud.flow(EPOCH_US + day * DAY_US)).collect();
+    let refused = store.series().append(site(1), cloud.append(0, rows)).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Invalid(_)), "{refused}");
     let rows = cloud.flows(3, EPOCH_US, EPOCH_US + DAY_US);
     let mut batch = cloud.append(0, rows);
     batch.cursor.stream.kind = StreamKind::Meters;
@@ -504,4 +512,81 @@ async fn a_question_that_is_dropped_makes_room_for_the_next() {
         let _ = futures::poll!(&mut running);
     }
     assert_eq!(store.series().count(site(1), query).await.unwrap().value.total(), 2_000);
+}
+
+#[tokio::test]
+async fn questions_about_any_period_are_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(options(&dir)).await.unwrap();
+    let mut cloud = Cloud::new(10, 50);
+    let rows = cloud.flows(20, EPOCH_US, EPOCH_US + DAY_US);
+    store.series().append(site(1), cloud.append(0, rows)).await.unwrap();
+    let budget = Budget::default();
+    let device = FlowFilter::from(FlowTest::Device(cloud.paths[0].1.devices[0].id));
+    for (from_us, to_us) in [
+        (i64::MIN, i64::MAX),
+        (i64::MAX, i64::MIN),
+        (0, 0),
+        (i64::MIN, i64::MIN + 1),
+        (i64::MAX - 1, i64::MAX),
+    ] {
+        let period = Period::new(from_us, to_us);
+        let whole = period.contains(EPOCH_US);
+        let count = store
+            .series()
+            .count(
+                site(1),
+                HitsQuery {
+                    period,
+                    filter: FlowFilter::all(),
+                    budget,
+                },
+            )
+            .await
+            .unwrap();
+        assert_eq!(count.value.total(), if whole { 20 } else { 0 });
+        let hits = HitsQuery {
+            period,
+            filter: device.clone(),
+            budget,
+        };
+        store.series().count(site(1), hits.clone()).await.unwrap();
+        store.series().hits(site(1), hits).await.unwrap();
+        store.counts(site(1), period).await.unwrap();
+        store.series().metered_hosts(site(1), period).await.unwrap();
+        let bins = HistogramQuery {
+            period,
+            filter: FlowFilter::all(),
+            step_us: 7,
+            budget,
+        };
+        match store.series().histogram(site(1), bins).await {
+            Ok(_) | Err(StoreError::Invalid(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn trouble_with_one_sites_files_leaves_the_others_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(options(&dir)).await.unwrap();
+    let mut cloud = Cloud::new(12, 50);
+    for number in [1, 2, 3] {
+        let rows = cloud.flows(50, EPOCH_US, EPOCH_US + DAY_US);
+        store.series().append(site(number), cloud.append(0, rows)).await.unwrap();
+    }
+    // A file where the folder of a site should be.
+    std::fs::create_dir(dir.path().join("sites")).unwrap();
+    let wall = dir.path().join("sites").join(site(2).to_string());
+    std::fs::write(&wall, b"").unwrap();
+    assert!(matches!(store.series().flush().await, Err(StoreError::Io { .. })));
+    for (number, written) in [(1, true), (2, false), (3, true)] {
+        assert_eq!(store.series().usage(site(number)).await.unwrap().pending == 0, written, "site {number}");
+        assert_eq!(all_flows(&store, site(number), 100).await.len(), 50);
+    }
+    std::fs::remove_file(&wall).unwrap();
+    store.series().flush().await.unwrap();
+    assert_eq!(store.series().usage(site(2)).await.unwrap().pending, 0);
+    assert_eq!(all_flows(&store, site(2), 100).await.len(), 50);
 }

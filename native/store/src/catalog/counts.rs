@@ -77,5 +77,5 @@ pub(crate) fn add(tx: &Transaction<'_>, site: SiteId, count: &HopCount) -> Resul
 
 /// Begin of the hour of a time.
 pub(crate) fn hour_of(time_us: i64) -> i64 {
-    time_us.div_euclid(HOUR_US) * HOUR_US
+    time_us.div_euclid(HOUR_US).saturating_mul(HOUR_US)
 }

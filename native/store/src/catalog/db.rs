@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::schema;
-use crate::StoreError;
+use crate::{StoreError, log::create_dir};
 
 /// How long a writer waits for another process (the command line beside the service) before it gives up.
 const BUSY: Duration = Duration::from_secs(10);
@@ -38,7 +38,7 @@ struct Inner {
 impl Catalog {
     /// Opens or creates the catalogue of a store's folder and brings it to this version's form. Blocks.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(dir).map_err(|source| StoreError::io(format!("create {}", dir.display()), source))?;
+        create_dir(dir)?;
         let path = dir.join("catalog.sqlite");
         let mut writer = Connection::open(&path).map_err(StoreError::catalog("open"))?;
         restrict(&path)?;

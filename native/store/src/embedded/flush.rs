@@ -37,14 +37,23 @@ pub(super) fn start(state: Arc<State>) -> Result<JoinHandle<()>, StoreError> {
         .spawn(move || {
             while !state.is_stopping() {
                 state.wait(LOOK.min(state.options.flush_age / 4));
-                let due = due(&state);
-                if let Err(error) = flush(&state, due) {
-                    log::error!("{error}: {}; trying again", cause(&error));
+                if !kept_going("flush", || flush(&state, due(&state))) {
                     state.rest(PAUSE);
                 }
             }
         })
         .map_err(|source| StoreError::io("start the flush thread", source))
+}
+
+/// Does a piece of background work. Its failure is logged, and a panic is a failure: were the thread to end, memory would fill up and the
+/// store would take nothing more.
+pub(super) fn kept_going(name: &str, work: impl FnOnce() -> Result<(), StoreError>) -> bool {
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
+        Ok(Ok(())) => return true,
+        Ok(Err(error)) => log::error!("{error}: {}; trying again", cause(&error)),
+        Err(_) => log::error!("a {name} of the store ended with a panic; trying again"),
+    }
+    false
 }
 
 /// Everything that is in memory now.
@@ -94,12 +103,14 @@ fn due(state: &State) -> Vec<TableOf> {
     due
 }
 
+/// Goes on with the other tables when one can't be written, so that one site's trouble stays its own. Returns the first failure.
 fn flush(state: &State, due: Vec<TableOf>) -> Result<(), StoreError> {
+    let mut outcome = Ok(());
     for round in due.chunks(ROUND) {
         let _one = state.flushing.lock();
-        flush_round(state, round)?;
+        outcome = outcome.and(flush_round(state, round));
     }
-    Ok(())
+    outcome
 }
 
 struct Written {
@@ -111,6 +122,7 @@ struct Written {
 
 fn flush_round(state: &State, due: &[TableOf]) -> Result<(), StoreError> {
     let mut written = Vec::new();
+    let mut outcome = Ok(());
     for (site, kind) in due {
         // It may have been removed since.
         if state.known_site(site.id).is_none_or(|known| !Arc::ptr_eq(&known, site)) {
@@ -121,7 +133,13 @@ fn flush_round(state: &State, due: &[TableOf]) -> Result<(), StoreError> {
             continue;
         }
         let batches: Vec<_> = rows.iter().map(|batch| &batch.rows).collect();
-        let files = write_sorted(&site.table_dir(*kind), site.id, *kind, &batches)?;
+        let files = match write_sorted(&site.table_dir(*kind), site.id, *kind, &batches) {
+            Ok(files) => files,
+            Err(error) => {
+                outcome = outcome.and(Err(error));
+                continue;
+            }
+        };
         written.push(Written {
             site: Arc::clone(site),
             kind: *kind,
@@ -133,7 +151,7 @@ fn flush_round(state: &State, due: &[TableOf]) -> Result<(), StoreError> {
     let applied = state.applied_lsn.load(Ordering::Acquire);
     let cursors = state.cursors.lock().take_moved();
     if written.is_empty() && cursors.is_empty() {
-        return release(state, applied);
+        return outcome.and(release(state, applied));
     }
     let next_row = state.next_row.load(Ordering::Relaxed);
     let counting = state.counting.write();
@@ -178,7 +196,7 @@ fn flush_round(state: &State, due: &[TableOf]) -> Result<(), StoreError> {
     }
     drop(counting);
     drop(written);
-    release(state, applied)
+    outcome.and(release(state, applied))
 }
 
 fn stored(part: &Written) -> Vec<HopCount> {

@@ -18,7 +18,7 @@ use crate::{
     StoreError,
     catalog::{Catalog, files, streams},
     ids::{SiteId, StreamKind},
-    log::{LogRecord, LogWriter, recover},
+    log::{LogRecord, LogWriter, create_dir, recover},
     parquet::DataFile,
     store::StoreOptions,
     table::{Gauge, TableKind, columns_of},
@@ -91,7 +91,7 @@ pub(super) fn open(options: &StoreOptions, catalog: Catalog) -> Result<State, St
 fn lock(dir: &Path) -> Result<File, StoreError> {
     let path = dir.join("lock");
     let failed = |source| StoreError::io(format!("lock {}", path.display()), source);
-    std::fs::create_dir_all(dir).map_err(failed)?;
+    create_dir(dir)?;
     let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),

@@ -14,7 +14,7 @@ use datafusion::logical_expr::ident;
 use futures::TryStreamExt;
 
 use super::{
-    commit::cause,
+    flush::kept_going,
     state::{SiteData, State},
 };
 use crate::{
@@ -45,23 +45,24 @@ pub(super) fn start(state: Arc<State>, engine: Arc<Engine>) -> Result<JoinHandle
         .spawn(move || {
             while !state.is_stopping() {
                 state.rest(state.options.upkeep_every);
-                for work in [hold_to_quotas, merge_small] {
-                    if !state.is_stopping()
-                        && let Err(error) = work(&state, &engine)
-                    {
-                        log::error!("{error}: {}; trying again", cause(&error));
-                    }
+                if !state.is_stopping() {
+                    kept_going("purge", || hold_to_quotas(&state));
+                }
+                if !state.is_stopping() {
+                    kept_going("merge", || merge_small(&state, &engine));
                 }
             }
         })
         .map_err(|source| StoreError::io("start the upkeep thread", source))
 }
 
-fn hold_to_quotas(state: &State, _: &Engine) -> Result<(), StoreError> {
+/// Goes on with the other sites when one fails.
+fn hold_to_quotas(state: &State) -> Result<(), StoreError> {
+    let mut outcome = Ok(());
     for (site, quota) in state.catalog.quotas_now()? {
-        purge(state, site, quota)?;
+        outcome = outcome.and(purge(state, site, quota).map(drop));
     }
-    Ok(())
+    outcome
 }
 
 /// Removes the oldest files of a site until it is at or below `bytes`.
@@ -188,18 +189,25 @@ pub(super) fn remove_site(state: &State, id: SiteId) -> Result<(), StoreError> {
     }
 }
 
+/// Goes on with the other tables when one fails.
 fn merge_small(state: &State, engine: &Engine) -> Result<(), StoreError> {
+    let mut outcome = Ok(());
     for site in state.sites() {
         for kind in TableKind::ALL {
             while let Some(files) = to_merge(&site, kind, state.options.merge_rows) {
                 if state.is_stopping() {
-                    return Ok(());
+                    return outcome;
                 }
-                merge(state, engine, &site, kind, files)?;
+                let merged = merge(state, engine, &site, kind, files);
+                let failed = merged.is_err();
+                outcome = outcome.and(merged);
+                if failed {
+                    break;
+                }
             }
         }
     }
-    Ok(())
+    outcome
 }
 
 /// Files of one day, small and of like size, when there are enough of them.

@@ -16,4 +16,4 @@ mod segment;
 
 pub(crate) use record::{LogRecord, LogTable};
 pub(crate) use recover::recover;
-pub(crate) use segment::{LogWriter, sync_dir};
+pub(crate) use segment::{LogWriter, create_dir, sync_dir};

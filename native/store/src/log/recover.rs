@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     LogRecord,
-    segment::{COLUMNS_VERSION, FRAME_HEAD_BYTES, HEADER_BYTES, MAGIC, MAX_PAYLOAD_BYTES, sync_dir},
+    segment::{COLUMNS_VERSION, FRAME_HEAD_BYTES, HEADER_BYTES, MAGIC, MAX_PAYLOAD_BYTES, create_dir, sync_dir},
 };
 use crate::StoreError;
 
@@ -24,7 +24,7 @@ pub(crate) struct Recovered {
 
 /// Reads all records in order and cuts a torn tail off. `floor` is the least number that the next record may have.
 pub(crate) fn recover(dir: &Path, floor: u64, mut take: impl FnMut(LogRecord) -> Result<(), StoreError>) -> Result<Recovered, StoreError> {
-    std::fs::create_dir_all(dir).map_err(|source| StoreError::io(format!("create {}", dir.display()), source))?;
+    create_dir(dir)?;
     let mut recovered = Recovered {
         next_lsn: floor,
         segments: Vec::new(),

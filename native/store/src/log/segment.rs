@@ -140,6 +140,23 @@ pub(super) fn segment_path(dir: &Path, first_lsn: u64) -> PathBuf {
     dir.join(format!("{first_lsn:016x}.log"))
 }
 
+/// Makes a folder with all that is missing above it, durably: a file in it is no use when the folder's own name is lost.
+pub(crate) fn create_dir(dir: &Path) -> Result<(), StoreError> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent {
+        create_dir(parent)?;
+    }
+    match std::fs::create_dir(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(StoreError::io(format!("create {}", dir.display()), error)),
+        // Something else than a folder may have the name; who opens a file in it says so.
+        Ok(()) | Err(_) => {}
+    }
+    parent.map_or(Ok(()), sync_dir)
+}
+
 /// Makes names in a folder durable.
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
     File::open(dir)

@@ -50,15 +50,36 @@ pub(crate) fn write_sorted(dir: &Path, site: SiteId, kind: TableKind, batches: &
         let index = *index as usize;
         by_day.entry(days[index]).or_default().push(places[index]);
     }
-    let mut files = Vec::new();
+    let mut files: Vec<FileEntry> = Vec::new();
     for (day, rows) in by_day {
-        let mut writer = FileWriter::create(dir, site, kind, day)?;
-        for chunk in rows.chunks(CHUNK_ROWS) {
-            writer.push(&interleave_record_batch(batches, chunk).map_err(failed)?)?;
+        match write_day(dir, site, kind, day, batches, &rows) {
+            Ok(file) => files.push(file),
+            Err(error) => {
+                // The others are written again with the next try.
+                for file in &files {
+                    let _ = std::fs::remove_file(dir.join(&file.name));
+                }
+                return Err(error);
+            }
         }
-        files.push(writer.finish()?);
     }
     Ok(files)
+}
+
+fn write_day(
+    dir: &Path,
+    site: SiteId,
+    kind: TableKind,
+    day: i64,
+    batches: &[&RecordBatch],
+    rows: &[(usize, usize)],
+) -> Result<FileEntry, StoreError> {
+    let mut writer = FileWriter::create(dir, site, kind, day)?;
+    for chunk in rows.chunks(CHUNK_ROWS) {
+        let rows = interleave_record_batch(batches, chunk).map_err(|source| StoreError::columns("sort rows", source))?;
+        writer.push(&rows)?;
+    }
+    writer.finish()
 }
 
 /// Day of each row, which chooses its file. A meter reading belongs to the day in which it ends.

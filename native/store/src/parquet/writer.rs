@@ -28,7 +28,7 @@ use crate::{
     StoreError,
     catalog::files::FileEntry,
     ids::SiteId,
-    log::sync_dir,
+    log::{create_dir, sync_dir},
     table::{TableKind, columns_of},
 };
 
@@ -58,7 +58,7 @@ pub(crate) struct FileWriter {
 
 impl FileWriter {
     pub(crate) fn create(dir: &Path, site: SiteId, kind: TableKind, day: i64) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(dir).map_err(|source| StoreError::io(format!("create {}", dir.display()), source))?;
+        create_dir(dir)?;
         let name = format!("{day}-{}.parquet", Uuid::new_v4().simple());
         let temporary = dir.join(format!("{name}.tmp"));
         let file = File::create(&temporary).map_err(|source| StoreError::io(format!("create {}", temporary.display()), source))?;

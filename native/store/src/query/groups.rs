@@ -231,10 +231,9 @@ impl Bins {
         if step_us <= 0 {
             return Err(StoreError::Invalid("the width of bins must be above zero".into()));
         }
-        let first_us = period.from_us.div_euclid(step_us) * step_us;
-        let width = period
-            .to_us
-            .checked_sub(first_us)
+        let first_us = period.from_us.div_euclid(step_us).checked_mul(step_us);
+        let width = first_us
+            .and_then(|first_us| period.to_us.checked_sub(first_us))
             .ok_or_else(|| StoreError::Invalid("the period is too long".into()))?;
         let count = if period.is_empty() {
             0
@@ -247,7 +246,11 @@ impl Bins {
                 HistogramQuery::MAX_BINS
             )));
         }
-        Ok(Self { first_us, step_us, count })
+        Ok(Self {
+            first_us: period.to_us - width,
+            step_us,
+            count,
+        })
     }
 
     pub(super) fn start(&self, at: i64) -> i64 {

@@ -91,7 +91,7 @@ pub(super) async fn scan(
         return Ok(());
     }
     // A path is noted once a day, at any time of it.
-    let first = day_of(period.from_us) * DAY_US;
+    let first = day_of(period.from_us).saturating_mul(DAY_US);
     let last = day_of(period.to_us - 1).saturating_add(1).saturating_mul(DAY_US);
     let snapshot = view.paths(Period::new(first, last));
     if snapshot.memory.is_empty() && snapshot.files.is_empty() {

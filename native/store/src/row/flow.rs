@@ -13,7 +13,7 @@ use super::PathId;
 /// The match (`*_mac`, `*_ip`, `*_tp`, …) is the packet as it entered, before address translation.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct FlowRow {
-    /// Receipt at the gateway, µs since the epoch.
+    /// Receipt at the gateway, µs since the epoch, from 0 up to and without [`FlowRow::END_OF_TIME_US`].
     pub time_us: i64,
     /// MidoNet host id of the gateway's machine.
     pub gateway: Uuid,
@@ -73,6 +73,10 @@ pub struct FlowRow {
 }
 
 impl FlowRow {
+    /// 2100-01-01: a time beyond it is a mistake, and room is left for arithmetic.
+    pub const END_OF_TIME_US: i64 = 4_102_444_800_000_000;
+    /// Days that the rows of a batch may lie on, counted by UTC midnights. A batch is seconds long, or what an outage of weeks left over.
+    pub const MAX_BATCH_DAYS: usize = 64;
     /// More tags than any real frame carries; the rest of a longer list is an error of its writer.
     pub const MAX_VLANS: usize = 64;
     /// As many as one record of an agent can hold (204,800 bytes) at 16 bytes each.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct MeterReading {
     pub host: Uuid,
-    /// The span between the two readings, `from_us < to_us`.
+    /// The span between the two readings, `from_us < to_us`, both within the bounds of [`super::FlowRow::time_us`].
     pub from_us: i64,
     pub to_us: i64,
     pub meters: Vec<MeterDelta>,

@@ -37,6 +37,7 @@ pub(crate) fn flow_batch(rows: &[FlowRow], first_row: u64) -> Result<RecordBatch
             ));
         }
     }
+    check_times(rows.iter().map(|row| row.time_us))?;
     let columns: Vec<ArrayRef> = vec![
         times(rows.iter().map(|row| row.time_us)),
         numbers::<UInt64Type>((first_row..).take(rows.len())),
@@ -138,6 +139,7 @@ pub(crate) fn path_batch(
 
 /// Columns of meter readings: a row for each reading as a whole, and one for each meter that moved.
 pub(crate) fn meter_batch(readings: &[MeterReading]) -> Result<RecordBatch, StoreError> {
+    check_times(readings.iter().flat_map(|reading| [reading.from_us, reading.to_us]))?;
     let mut rows: Vec<MeterColumns<'_>> = Vec::new();
     for reading in readings {
         if reading.from_us >= reading.to_us {
@@ -169,6 +171,25 @@ pub(crate) fn meter_batch(readings: &[MeterReading]) -> Result<RecordBatch, Stor
         numbers::<UInt64Type>(rows.iter().map(|row| row.5)),
     ];
     batch(TableKind::Meters, columns)
+}
+
+/// Refuses times that no clock shows, and batches that would be spread over many files: each day has one.
+fn check_times(times: impl Iterator<Item = i64>) -> Result<(), StoreError> {
+    let mut days = HashSet::new();
+    for time in times {
+        if !(0..FlowRow::END_OF_TIME_US).contains(&time) {
+            return Err(StoreError::Invalid(format!("{time} µs since the epoch is before 1970 or after 2099")));
+        }
+        days.insert(day_of(time));
+    }
+    if days.len() > FlowRow::MAX_BATCH_DAYS {
+        return Err(StoreError::Invalid(format!(
+            "a batch with rows of {} days, at most {} are taken",
+            days.len(),
+            FlowRow::MAX_BATCH_DAYS
+        )));
+    }
+    Ok(())
 }
 
 /// Kind, id and name of a meter, its reading, packets, bytes.
