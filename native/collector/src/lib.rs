@@ -18,6 +18,12 @@
 
 pub mod accounts;
 pub mod api;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod ingest;
+pub mod metrics;
 pub mod query;
+pub mod serve;
 pub mod site;
 pub mod web;

@@ -41,14 +41,25 @@ mod tests {
         let fingerprint: Fingerprint = std::array::from_fn(|index| index as u8 * 7);
         let text = format_fingerprint(&fingerprint);
         assert_eq!(text.len(), 95);
-        for form in [text.clone(), text.to_uppercase(), text.replace(':', ""), text.replace(':', " "), format!(" SHA256:{text}\n")] {
+        for form in [
+            text.clone(),
+            text.to_uppercase(),
+            text.replace(':', ""),
+            text.replace(':', " "),
+            format!(" SHA256:{text}\n"),
+        ] {
             assert_eq!(parse_fingerprint(&form), Ok(fingerprint), "{form}");
         }
     }
 
     #[test]
     fn others_are_refused_with_what_is_wrong() {
-        for (text, wrong) in [("", "0 digits"), ("ab:cd", "4 digits"), ("zz", "the character 'z'"), ("é", "the character")] {
+        for (text, wrong) in [
+            ("", "0 digits"),
+            ("ab:cd", "4 digits"),
+            ("zz", "the character 'z'"),
+            ("é", "the character"),
+        ] {
             let error = parse_fingerprint(text).unwrap_err().to_string();
             assert!(error.contains(wrong), "{text}: {error}");
         }

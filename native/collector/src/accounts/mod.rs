@@ -10,6 +10,7 @@ mod fingerprint;
 mod password;
 mod scope;
 mod session;
+mod settings;
 mod sites;
 mod throttle;
 
@@ -23,6 +24,7 @@ pub use fingerprint::{FingerprintError, format_fingerprint, parse_fingerprint};
 pub use password::{MAX_PASSWORD, MIN_PASSWORD, generate_password};
 pub use scope::SiteScope;
 pub use session::{SESSION_US, Session, SignIn};
+pub use settings::SiteSettings;
 pub use sites::{SiteInfo, SiteKeyInfo, TRIAL_FINGERPRINTS, TRIAL_QUOTA_BYTES, TRIAL_SITES};
 
 /// Why something about an account could not be done. Messages are for the person who asked.
@@ -90,8 +92,13 @@ impl Accounts {
         check_name(name)?;
         let password_hash = self.passwords.hash(password).await?;
         let id = AccountId::random();
-        let account =
-            insights_store::catalog::Account { id, email: email.to_owned(), name: name.trim().to_owned(), password_hash, created_us: now_us };
+        let account = insights_store::catalog::Account {
+            id,
+            email: email.to_owned(),
+            name: name.trim().to_owned(),
+            password_hash,
+            created_us: now_us,
+        };
         self.catalog.create_account(account).await?;
         Ok(id)
     }
@@ -120,11 +127,17 @@ impl Accounts {
 fn check_email(email: &str) -> Result<(), AccountError> {
     let valid = email.len() <= 254
         && !email.chars().any(|c| c.is_whitespace() || c.is_control())
-        && email.split_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty() && !domain.contains('@'));
+        && email
+            .split_once('@')
+            .is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty() && !domain.contains('@'));
     if valid { Ok(()) } else { Err(AccountError::Email(email.to_owned())) }
 }
 
 pub(in crate::accounts) fn check_name(name: &str) -> Result<(), AccountError> {
     let name = name.trim();
-    if name.is_empty() || name.chars().count() > 200 || name.chars().any(char::is_control) { Err(AccountError::Name) } else { Ok(()) }
+    if name.is_empty() || name.chars().count() > 200 || name.chars().any(char::is_control) {
+        Err(AccountError::Name)
+    } else {
+        Ok(())
+    }
 }

@@ -36,7 +36,10 @@ pub(super) struct Passwords {
 
 impl Default for Passwords {
     fn default() -> Self {
-        Self { permits: Arc::new(Semaphore::new(AT_ONCE)), decoy: Arc::default() }
+        Self {
+            permits: Arc::new(Semaphore::new(AT_ONCE)),
+            decoy: Arc::default(),
+        }
     }
 }
 
@@ -95,7 +98,10 @@ fn argon2() -> Result<Argon2<'static>, AccountError> {
 
 fn hash(password: &str) -> Result<String, AccountError> {
     let salt = SaltString::encode_b64(&rand::random::<[u8; 16]>()).map_err(|_| AccountError::Hash)?;
-    Ok(argon2()?.hash_password(password.as_bytes(), &salt).map_err(|_| AccountError::Hash)?.to_string())
+    Ok(argon2()?
+        .hash_password(password.as_bytes(), &salt)
+        .map_err(|_| AccountError::Hash)?
+        .to_string())
 }
 
 #[cfg(test)]

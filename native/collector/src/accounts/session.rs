@@ -59,7 +59,12 @@ impl Accounts {
         self.throttle.lock().succeeded(email);
         let token = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
         let expires_us = now_us + SESSION_US;
-        let session = WebSession { token_hash: hash_token(&token), account: account.id, created_us: now_us, expires_us };
+        let session = WebSession {
+            token_hash: hash_token(&token),
+            account: account.id,
+            created_us: now_us,
+            expires_us,
+        };
         self.catalog.create_session(session).await?;
         Ok(SignIn { token, expires_us })
     }
@@ -88,14 +93,7 @@ impl Accounts {
     }
 
     /// Changes the password and ends all sessions of the account, this one too.
-    pub async fn change_password(
-        &self,
-        session: &Session,
-        client: IpAddr,
-        old: String,
-        new: String,
-        now_us: i64,
-    ) -> Result<(), AccountError> {
+    pub async fn change_password(&self, session: &Session, client: IpAddr, old: String, new: String, now_us: i64) -> Result<(), AccountError> {
         self.confirm(session, client, old, now_us).await?;
         self.reset_password(session.account, new).await
     }

@@ -45,8 +45,16 @@ impl Accounts {
 
     /// The key to a site's data, if the session's account owns the site. Sites of others don't exist, as far as it is told.
     pub async fn scope(&self, session: &Session, site: SiteId) -> Result<SiteScope, AccountError> {
-        let own = self.catalog.site(site).await?.is_some_and(|site| site.account == session.account() && site.deleted_us.is_none());
-        if own { Ok(SiteScope::new(session.account(), site)) } else { Err(AccountError::NoSite) }
+        let own = self
+            .catalog
+            .site(site)
+            .await?
+            .is_some_and(|site| site.account == session.account() && site.deleted_us.is_none());
+        if own {
+            Ok(SiteScope::new(session.account(), site))
+        } else {
+            Err(AccountError::NoSite)
+        }
     }
 
     /// A site's own facts.
@@ -98,7 +106,11 @@ impl Accounts {
         let keys = self.catalog.fingerprints(scope.site()).await?;
         Ok(keys
             .into_iter()
-            .map(|key| SiteKeyInfo { fingerprint: format_fingerprint(&key.fingerprint), label: key.label, added_us: key.added_us })
+            .map(|key| SiteKeyInfo {
+                fingerprint: format_fingerprint(&key.fingerprint),
+                label: key.label,
+                added_us: key.added_us,
+            })
             .collect())
     }
 
@@ -114,7 +126,14 @@ impl Accounts {
     /// The same for the operator's command line, without the plan's bound.
     pub async fn register_fingerprint(&self, site: SiteId, fingerprint: Fingerprint, label: &str, now_us: i64) -> Result<(), AccountError> {
         let label: String = label.trim().chars().filter(|c| !c.is_control()).take(200).collect();
-        self.catalog.add_fingerprint(SiteKey { fingerprint, site, label, added_us: now_us }).await?;
+        self.catalog
+            .add_fingerprint(SiteKey {
+                fingerprint,
+                site,
+                label,
+                added_us: now_us,
+            })
+            .await?;
         self.changed();
         Ok(())
     }
@@ -133,5 +152,10 @@ impl Accounts {
 }
 
 fn info(site: Site) -> SiteInfo {
-    SiteInfo { id: site.id, name: site.name, created_us: site.created_us, quota_bytes: site.quota_bytes }
+    SiteInfo {
+        id: site.id,
+        name: site.name,
+        created_us: site.created_us,
+        quota_bytes: site.quota_bytes,
+    }
 }

@@ -23,10 +23,13 @@ impl Site {
         let fields = self.fields("Host", id)?;
         let (state, since_us) = self.host_state(id);
         let current = self.state_of(id, "host", id);
-        let known = current.map(|state| &state.value).or_else(|| self.past_state(id, "host").map(|past| &past.value));
+        let known = current
+            .map(|state| &state.value)
+            .or_else(|| self.past_state(id, "host").map(|past| &past.value));
         let ports: Vec<Uuid> = fields.ids("port_ids").into_iter().filter(|port| self.exists("Port", *port)).collect();
-        let mut interfaces: Vec<Interface> =
-            known.map_or_else(Vec::new, |text| Fields::parse(text).messages("interfaces").iter().map(interface).collect());
+        let mut interfaces: Vec<Interface> = known.map_or_else(Vec::new, |text| {
+            Fields::parse(text).messages("interfaces").iter().map(interface).collect()
+        });
         for port in &ports {
             let bound_to = self.port_facts(*port).and_then(|facts| facts.interface.as_deref());
             if let Some(interface) = interfaces.iter_mut().find(|interface| Some(&*interface.name) == bound_to) {
@@ -42,10 +45,16 @@ impl Site {
             since_us,
             interfaces,
             interfaces_current: current.is_some(),
-            tunnels: zones.iter().flat_map(|zone| self.tunnel_ends(*zone)).filter(|end| end.host == id).collect(),
+            tunnels: zones
+                .iter()
+                .flat_map(|zone| self.tunnel_ends(*zone))
+                .filter(|end| end.host == id)
+                .collect(),
             ports_up: ports.iter().filter(|port| self.port_state(**port).0 == State::Up).count(),
             ports,
-            containers: self.state_of(id, "container", id).map(|state| Fields::parse(&state.value).int("count").unwrap_or(0)),
+            containers: self
+                .state_of(id, "container", id)
+                .map(|state| Fields::parse(&state.value).int("count").unwrap_or(0)),
             container_weight: fields.int("container_weight").unwrap_or(1),
             flooding_proxy_weight: fields.int("flooding_proxy_weight").unwrap_or(1),
         })
@@ -76,7 +85,11 @@ impl Site {
             id,
             name: self.own_name(&["TunnelZone"], id).unwrap_or_else(|| format!("tunnel zone {}", short(id))),
             encapsulation: fields.symbol("type").unwrap_or_default().to_lowercase(),
-            state: if self.has_states() { share(hosts_up, ends.len()) } else { State::Unknown },
+            state: if self.has_states() {
+                share(hosts_up, ends.len())
+            } else {
+                State::Unknown
+            },
             ends,
             hosts_up,
             flooding_proxy: self.state(id, "flooding_proxy").and_then(flooding_proxy),
@@ -85,7 +98,16 @@ impl Site {
 
     fn tunnel_ends(&self, zone: Uuid) -> Vec<TunnelEnd> {
         let hosts = self.fields("TunnelZone", zone).map(|fields| fields.messages("hosts")).unwrap_or_default();
-        hosts.iter().filter_map(|end| Some(TunnelEnd { zone, host: end.id("host_id")?, address: end.ip("ip")? })).collect()
+        hosts
+            .iter()
+            .filter_map(|end| {
+                Some(TunnelEnd {
+                    zone,
+                    host: end.id("host_id")?,
+                    address: end.ip("ip")?,
+                })
+            })
+            .collect()
     }
 
     pub fn vteps(&self) -> impl Iterator<Item = Vtep> + '_ {
@@ -99,9 +121,15 @@ impl Site {
         let name = config.some_text("name").map(|name| name.to_string());
         Some(Vtep {
             id,
-            name: name.or_else(|| management.map(|address| address.to_string())).unwrap_or_else(|| format!("VTEP {}", short(id))),
+            name: name
+                .or_else(|| management.map(|address| address.to_string()))
+                .unwrap_or_else(|| format!("VTEP {}", short(id))),
             description: config.text("description").unwrap_or_default().into_owned(),
-            state: match self.state(id, "connection_state").map(|state| String::from_utf8_lossy(&state.value).trim().to_owned()).as_deref() {
+            state: match self
+                .state(id, "connection_state")
+                .map(|state| String::from_utf8_lossy(&state.value).trim().to_owned())
+                .as_deref()
+            {
                 Some("VTEP_CONNECTED") => State::Up,
                 Some(_) => State::Down,
                 None => State::Unknown,
@@ -150,6 +178,17 @@ impl Site {
                 subnets.push(dhcp);
             }
         }
+        if device.is_none() {
+            // Neutron's object doesn't list the subnets of an uplink network. There are few of those.
+            let own = self.ids_of_class("NeutronSubnet").filter(|subnet| !subnets.contains(subnet));
+            let own: Vec<Uuid> = own
+                .filter(|subnet| {
+                    self.fields("NeutronSubnet", *subnet)
+                        .is_some_and(|fields| fields.id("network_id") == Some(id))
+                })
+                .collect();
+            subnets.extend(own);
+        }
         Some(Network {
             id,
             name: self.network_name(id),
@@ -164,14 +203,19 @@ impl Site {
             subnets,
             inbound_chain: fields.id("inbound_filter_id"),
             outbound_chain: fields.id("outbound_filter_id"),
-            mirrors: ["inbound_mirror_ids", "outbound_mirror_ids"].iter().flat_map(|name| fields.ids(name)).collect(),
+            mirrors: ["inbound_mirror_ids", "outbound_mirror_ids"]
+                .iter()
+                .flat_map(|name| fields.ids(name))
+                .collect(),
             qos_policy: fields.id("qos_policy_id"),
             routers: routers.into_iter().collect(),
         })
     }
 
     pub(super) fn network_tenant(&self, id: Uuid) -> Option<String> {
-        self.tenant_of("Network", id).or_else(|| self.tenant_of("NeutronNetwork", id)).map(|tenant| tenant.to_string())
+        self.tenant_of("Network", id)
+            .or_else(|| self.tenant_of("NeutronNetwork", id))
+            .map(|tenant| tenant.to_string())
     }
 
     /// The edge router's ports that Neutron's ports on an uplink network stand for.
@@ -183,12 +227,6 @@ impl Site {
             .collect()
     }
 
-    /// The router that a network port is linked to, or that a router port belongs to.
-    fn router_behind(&self, port: Uuid) -> Option<Uuid> {
-        let facts = self.port_facts(port)?;
-        facts.router.or_else(|| self.port_facts(facts.peer?)?.router)
-    }
-
     pub fn routers(&self) -> impl Iterator<Item = Router> + '_ {
         self.objects("Router").filter_map(|(id, _)| self.router(id))
     }
@@ -196,9 +234,15 @@ impl Site {
     pub fn router(&self, id: Uuid) -> Option<Router> {
         let fields = self.fields("Router", id)?;
         let ports: Vec<Uuid> = fields.ids("port_ids").into_iter().filter(|port| self.exists("Port", *port)).collect();
-        let uplinks: Vec<Uuid> = ports.iter().copied().filter(|port| self.port_facts(*port).is_some_and(is_uplink)).collect();
-        let networks: BTreeSet<Uuid> =
-            ports.iter().filter_map(|port| self.port_facts(self.port_facts(*port)?.peer?)?.network).collect();
+        let uplinks: Vec<Uuid> = ports
+            .iter()
+            .copied()
+            .filter(|port| self.port_facts(*port).is_some_and(is_uplink))
+            .collect();
+        let networks: BTreeSet<Uuid> = ports
+            .iter()
+            .filter_map(|port| self.port_facts(self.port_facts(*port)?.peer?)?.network)
+            .collect();
         let admin_up = fields.flag("admin_state_up", true);
         let uplinks_up = uplinks.iter().filter(|port| self.port_state(**port).0 == State::Up).count();
         let state = match (admin_up, uplinks.is_empty()) {
@@ -208,7 +252,12 @@ impl Site {
             (true, false) => State::Unknown,
         };
         let mut routes = fields.ids("route_ids");
-        routes.extend(ports.iter().filter_map(|port| self.fields("Port", *port)).flat_map(|port| port.ids("route_ids")));
+        routes.extend(
+            ports
+                .iter()
+                .filter_map(|port| self.fields("Port", *port))
+                .flat_map(|port| port.ids("route_ids")),
+        );
         Some(Router {
             id,
             name: self.router_name(id),
@@ -229,7 +278,10 @@ impl Site {
             load_balancer: fields.id("load_balancer_id"),
             bgp_peers: fields.ids("bgp_peer_ids"),
             bgp_networks: fields.ids("bgp_network_ids"),
-            mirrors: ["inbound_mirror_ids", "outbound_mirror_ids"].iter().flat_map(|name| fields.ids(name)).collect(),
+            mirrors: ["inbound_mirror_ids", "outbound_mirror_ids"]
+                .iter()
+                .flat_map(|name| fields.ids(name))
+                .collect(),
         })
     }
 
@@ -240,7 +292,10 @@ impl Site {
     }
 
     pub fn subnets(&self) -> impl Iterator<Item = Subnet> + '_ {
-        let ids: BTreeSet<Uuid> = ["NeutronSubnet", "Dhcp", "DhcpV6"].iter().flat_map(|class| self.ids_of_class(class)).collect();
+        let ids: BTreeSet<Uuid> = ["NeutronSubnet", "Dhcp", "DhcpV6"]
+            .iter()
+            .flat_map(|class| self.ids_of_class(class))
+            .collect();
         ids.into_iter().filter_map(|id| self.subnet(id))
     }
 
@@ -257,7 +312,9 @@ impl Site {
         let own = self.own_name(&["NeutronSubnet"], id);
         Some(Subnet {
             id,
-            name: own.or_else(|| prefix.map(|prefix| prefix.to_string())).unwrap_or_else(|| format!("subnet {}", short(id))),
+            name: own
+                .or_else(|| prefix.map(|prefix| prefix.to_string()))
+                .unwrap_or_else(|| format!("subnet {}", short(id))),
             tenant: self
                 .tenant_of("NeutronSubnet", id)
                 .map(|tenant| tenant.to_string())
@@ -266,7 +323,11 @@ impl Site {
             prefix,
             gateway: neutron.ip("gateway_ip").or_else(|| dhcp.ip("default_gateway")),
             dhcp: neutron.flag("enable_dhcp", has_dhcp),
-            dns: if neutron.ips("dns_nameservers").is_empty() { dhcp.ips("dns_server_address") } else { neutron.ips("dns_nameservers") },
+            dns: if neutron.ips("dns_nameservers").is_empty() {
+                dhcp.ips("dns_server_address")
+            } else {
+                neutron.ips("dns_nameservers")
+            },
         })
     }
 
@@ -314,7 +375,10 @@ impl Site {
     pub fn bgp_peer(&self, id: Uuid) -> Option<BgpPeer> {
         let fields = self.fields("BgpPeer", id)?;
         let (router, address) = (fields.id("router_id"), fields.ip("address"));
-        let ports = router.and_then(|router| self.fields("Router", router)).map(|router| router.ids("port_ids")).unwrap_or_default();
+        let ports = router
+            .and_then(|router| self.fields("Router", router))
+            .map(|router| router.ids("port_ids"))
+            .unwrap_or_default();
         let mut session = None;
         for state in ports.iter().filter_map(|port| self.state(*port, "bgp")) {
             let said = address.and_then(|address| bgp_session(&String::from_utf8_lossy(&state.value), address));
@@ -342,8 +406,12 @@ impl Site {
         let mut links = Vec::new();
         for (id, stored) in self.objects("Port") {
             let Some(facts) = stored.facts.port() else { continue };
-            let Some(peer) = facts.peer.filter(|peer| self.port_facts(*peer).is_some()) else { continue };
-            let (Some(from), Some(to)) = (self.port_device(id), self.port_device(peer)) else { continue };
+            let Some(peer) = facts.peer.filter(|peer| self.port_facts(*peer).is_some()) else {
+                continue;
+            };
+            let (Some(from), Some(to)) = (self.port_device(id), self.port_device(peer)) else {
+                continue;
+            };
             // Each pair is met twice: taken from the router's side, or from that of the smaller id between equals.
             let peer_is_router = self.port_facts(peer).is_some_and(|peer| peer.router.is_some());
             let first = match (facts.router.is_some(), peer_is_router) {
@@ -352,7 +420,12 @@ impl Site {
                 _ => id < peer,
             };
             if first {
-                links.push(Link { from, from_port: id, to, to_port: peer });
+                links.push(Link {
+                    from,
+                    from_port: id,
+                    to,
+                    to_port: peer,
+                });
             }
         }
         links

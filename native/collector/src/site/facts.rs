@@ -98,7 +98,11 @@ impl Facts {
                 owner: owner(fields.symbol("device_owner")),
                 device: fields.some_text("device_id"),
                 mac: fields.mac("mac_address"),
-                addresses: fields.messages("fixed_ips").iter().filter_map(|allocation| allocation.ip("ip_address")).collect(),
+                addresses: fields
+                    .messages("fixed_ips")
+                    .iter()
+                    .filter_map(|allocation| allocation.ip("ip_address"))
+                    .collect(),
             }),
             "NeutronNetwork" => Facts::NeutronNetwork(NeutronNetworkFacts {
                 named: named(fields),
@@ -142,7 +146,11 @@ impl Facts {
 }
 
 fn named(fields: &Fields) -> Named {
-    Named { name: fields.some_text("name"), tenant: fields.some_text("tenant_id"), admin_up: fields.flag("admin_state_up", true) }
+    Named {
+        name: fields.some_text("name"),
+        tenant: fields.some_text("tenant_id"),
+        admin_up: fields.flag("admin_state_up", true),
+    }
 }
 
 fn addressed(fields: &Fields, names: &[&str]) -> Facts {

@@ -21,7 +21,9 @@ pub(crate) struct Fields {
 impl Fields {
     /// Text that can't be parsed reads as an object without fields.
     pub(crate) fn parse(text: &[u8]) -> Fields {
-        Fields { message: text::parse(text).unwrap_or_default() }
+        Fields {
+            message: text::parse(text).unwrap_or_default(),
+        }
     }
 
     pub(crate) fn message(&self, name: &str) -> Option<Fields> {
@@ -97,7 +99,10 @@ impl Fields {
     }
 
     pub(crate) fn ips(&self, name: &str) -> Vec<IpAddr> {
-        self.messages(name).iter().filter_map(|address| address.text("address")?.parse().ok()).collect()
+        self.messages(name)
+            .iter()
+            .filter_map(|address| address.text("address")?.parse().ok())
+            .collect()
     }
 
     pub(crate) fn prefix(&self, name: &str) -> Option<Prefix> {
@@ -125,6 +130,12 @@ fn id(value: &Value) -> Option<Uuid> {
 fn prefix(fields: &Fields) -> Option<Prefix> {
     let address: IpAddr = fields.text("address")?.parse().ok()?;
     let whole = if address.is_ipv4() { 32 } else { 128 };
-    let length = fields.int("prefix_length").and_then(|length| u8::try_from(length).ok()).filter(|length| *length <= whole);
-    Some(Prefix { address, length: length.unwrap_or(whole) })
+    let length = fields
+        .int("prefix_length")
+        .and_then(|length| u8::try_from(length).ok())
+        .filter(|length| *length <= whole);
+    Some(Prefix {
+        address,
+        length: length.unwrap_or(whole),
+    })
 }

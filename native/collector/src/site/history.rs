@@ -45,7 +45,9 @@ pub struct FieldChange {
 
 /// Fields that only mirror references of other objects: they change with every neighbour and say nothing of the object itself.
 fn is_back_reference(class: &str, field: &str) -> bool {
-    midonet::model::class(class).and_then(|class| class.field(field)).is_some_and(|field| field.number >= 101 && field.target().is_some())
+    midonet::model::class(class)
+        .and_then(|class| class.field(field))
+        .is_some_and(|field| field.number >= 101 && field.target().is_some())
         && !(class == "Chain" && field == "rule_ids")
 }
 
@@ -67,7 +69,10 @@ pub(super) async fn of_object(store: &Store, site: SiteId, id: Uuid, limit: usiz
         changes.extend(of_versions(class.name, id, &versions));
     }
     for host in hosts {
-        let states = store.catalog().node_history(site, format!("zoom/0/state/{host}/Port/{id}/active")).await?;
+        let states = store
+            .catalog()
+            .node_history(site, format!("zoom/0/state/{host}/Port/{id}/active"))
+            .await?;
         changes.extend(states.iter().flat_map(|version| of_state("Port", id, version)));
     }
     changes.sort_by_key(|change| std::cmp::Reverse(change.at_us));
@@ -85,7 +90,12 @@ pub(super) async fn of_site(store: &Store, site: SiteId, period: Period, limit: 
             Place::Object { class, id } => {
                 objects.insert((class.to_owned(), id));
             }
-            Place::StateKey { class: class @ ("Host" | "Port"), id, key: "alive" | "active", .. } => changes.extend(of_state(class, id, version)),
+            Place::StateKey {
+                class: class @ ("Host" | "Port"),
+                id,
+                key: "alive" | "active",
+                ..
+            } => changes.extend(of_state(class, id, version)),
             _ => {}
         }
     }
@@ -101,7 +111,14 @@ pub(super) async fn of_site(store: &Store, site: SiteId, period: Period, limit: 
 
 /// The changes between the versions of one node, oldest first.
 fn of_versions(class: &str, id: Uuid, versions: &[NodeVersion]) -> Vec<Change> {
-    let change = |at_us, what, fields| Change { at_us, kind: Kind::of_class(class), class: class.to_owned(), id, what, fields };
+    let change = |at_us, what, fields| Change {
+        at_us,
+        kind: Kind::of_class(class),
+        class: class.to_owned(),
+        id,
+        what,
+        fields,
+    };
     let mut changes = Vec::new();
     let mut last: Option<(i64, Value)> = None;
     for version in versions {
@@ -130,7 +147,14 @@ fn of_versions(class: &str, id: Uuid, versions: &[NodeVersion]) -> Vec<Change> {
 }
 
 fn of_state(class: &str, id: Uuid, version: &NodeVersion) -> Vec<Change> {
-    let change = |at_us, what| Change { at_us, kind: Kind::of_class(class), class: class.to_owned(), id, what, fields: Vec::new() };
+    let change = |at_us, what| Change {
+        at_us,
+        kind: Kind::of_class(class),
+        class: class.to_owned(),
+        id,
+        what,
+        fields: Vec::new(),
+    };
     let mut changes = vec![change(version.valid_from_us, What::Up)];
     changes.extend(version.valid_to_us.map(|until_us| change(until_us, What::Down)));
     changes
@@ -143,7 +167,11 @@ fn difference(class: &str, before: &Value, after: &Value) -> Vec<FieldChange> {
     let names = after.keys().chain(before.keys().filter(|name| !after.contains_key(*name)));
     names
         .filter(|name| before.get(*name) != after.get(*name) && !is_back_reference(class, name))
-        .map(|name| FieldChange { field: name.clone(), before: before.get(name).cloned(), after: after.get(name).cloned() })
+        .map(|name| FieldChange {
+            field: name.clone(),
+            before: before.get(name).cloned(),
+            after: after.get(name).cloned(),
+        })
         .collect()
 }
 
@@ -173,7 +201,11 @@ mod tests {
             ephemeral_owner: 0,
             at_us: from,
         };
-        NodeVersion { node, valid_from_us: from, valid_to_us: to }
+        NodeVersion {
+            node,
+            valid_from_us: from,
+            valid_to_us: to,
+        }
     }
 
     #[test]
@@ -188,7 +220,11 @@ mod tests {
         let changes = of_versions("Network", id, &versions);
         let told: Vec<(i64, What)> = changes.iter().map(|change| (change.at_us, change.what)).collect();
         assert_eq!(told, [(1, What::Created), (2, What::Changed), (5, What::Deleted), (9, What::Created)]);
-        let renamed = FieldChange { field: "name".into(), before: Some("a".into()), after: Some("b".into()) };
+        let renamed = FieldChange {
+            field: "name".into(),
+            before: Some("a".into()),
+            after: Some("b".into()),
+        };
         assert_eq!(changes[1].fields, [renamed]);
     }
 }

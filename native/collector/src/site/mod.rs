@@ -21,6 +21,9 @@ mod types;
 mod words;
 mod writer;
 
+#[cfg(test)]
+pub(crate) mod golden_tests;
+
 pub use history::{Change, FieldChange, What};
 pub use midonet::Mac;
 pub use model::{RawObject, Site};

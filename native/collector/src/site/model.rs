@@ -104,7 +104,10 @@ impl Site {
 
     /// Classes that have objects, with how many.
     pub fn classes(&self) -> impl Iterator<Item = (&str, usize)> {
-        self.classes.iter().map(|(class, objects)| (&**class, objects.len())).filter(|(_, count)| *count > 0)
+        self.classes
+            .iter()
+            .map(|(class, objects)| (&**class, objects.len()))
+            .filter(|(_, count)| *count > 0)
     }
 
     /// All objects that have this id, the virtual device before its Neutron counterpart.
@@ -135,7 +138,11 @@ impl Site {
 
     /// The classes of an id, the virtual device before its Neutron counterpart.
     pub(super) fn class_of(&self, id: Uuid) -> Option<&str> {
-        self.classes.iter().filter(|(_, objects)| objects.contains(&id)).map(|(class, _)| &**class).min_by_key(|class| class_rank(class))
+        self.classes
+            .iter()
+            .filter(|(_, objects)| objects.contains(&id))
+            .map(|(class, _)| &**class)
+            .min_by_key(|class| class_rank(class))
     }
 
     pub(super) fn stored(&self, class: &str, id: Uuid) -> Option<&Arc<Stored>> {
@@ -147,7 +154,10 @@ impl Site {
     }
 
     pub(super) fn objects(&self, class: &str) -> impl Iterator<Item = (Uuid, &Arc<Stored>)> + '_ {
-        self.classes.get(class).into_iter().flat_map(|objects| objects.iter().map(|(id, stored)| (*id, stored)))
+        self.classes
+            .get(class)
+            .into_iter()
+            .flat_map(|objects| objects.iter().map(|(id, stored)| (*id, stored)))
     }
 
     pub(super) fn count(&self, class: &str) -> usize {
@@ -182,11 +192,18 @@ impl Site {
 
     /// The value of a state key. Several namespaces can hold one for a moment, when a port moves: the one that was set last.
     pub(super) fn state(&self, id: Uuid, key: &str) -> Option<&StateValue> {
-        self.states.get(&id)?.iter().filter(|state| &*state.key == key).max_by_key(|state| state.since_us)
+        self.states
+            .get(&id)?
+            .iter()
+            .filter(|state| &*state.key == key)
+            .max_by_key(|state| state.since_us)
     }
 
     pub(super) fn state_of(&self, id: Uuid, key: &str, namespace: Uuid) -> Option<&StateValue> {
-        self.states.get(&id)?.iter().find(|state| state.namespace == namespace && &*state.key == key)
+        self.states
+            .get(&id)?
+            .iter()
+            .find(|state| state.namespace == namespace && &*state.key == key)
     }
 
     pub(super) fn past_state(&self, id: Uuid, key: &str) -> Option<&PastState> {

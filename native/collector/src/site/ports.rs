@@ -31,7 +31,12 @@ impl Site {
                 addresses.push(*address);
             }
         }
-        let mirrors = ["inbound_mirror_ids", "outbound_mirror_ids", "post_in_filter_mirror_ids", "pre_out_filter_mirror_ids"];
+        let mirrors = [
+            "inbound_mirror_ids",
+            "outbound_mirror_ids",
+            "post_in_filter_mirror_ids",
+            "pre_out_filter_mirror_ids",
+        ];
         Some(Port {
             id,
             kind,
@@ -80,13 +85,64 @@ impl Site {
         let facts = self.port_facts(id)?;
         match (facts.router, facts.network) {
             (Some(router), _) => self.tenant_of("Router", router),
-            (None, network) => self.neutron_port(id).and_then(|port| port.named.tenant.clone()).or_else(|| self.tenant_of("Network", network?)),
+            (None, network) => self
+                .neutron_port(id)
+                .and_then(|port| port.named.tenant.clone())
+                .or_else(|| self.tenant_of("Network", network?)),
         }
     }
 
     /// The device that a port belongs to, network or router.
     pub fn port_device(&self, id: Uuid) -> Option<Uuid> {
         self.port_facts(id).and_then(|facts| facts.router.or(facts.network))
+    }
+
+    /// The network of a network port.
+    pub fn port_network(&self, id: Uuid) -> Option<Uuid> {
+        self.port_facts(id)?.network
+    }
+
+    /// The router of a router port.
+    pub fn port_router(&self, id: Uuid) -> Option<Uuid> {
+        self.port_facts(id)?.router
+    }
+
+    /// The router that a network port is linked to, or that a router port belongs to.
+    pub fn router_behind(&self, port: Uuid) -> Option<Uuid> {
+        let facts = self.port_facts(port)?;
+        facts.router.or_else(|| self.port_facts(facts.peer?)?.router)
+    }
+
+    /// The port of a network that has a MAC, by its MAC table: what Neutron set and what was learned.
+    pub fn port_of_mac(&self, network: Uuid, mac: midonet::Mac) -> Option<Uuid> {
+        self.tables.port_of_mac(network, mac)
+    }
+
+    /// The port of a network that Neutron gave an address.
+    pub fn port_with_address(&self, network: Uuid, address: std::net::IpAddr) -> Option<Uuid> {
+        self.by_network_ip
+            .get(&(network, address))
+            .copied()
+            .filter(|port| self.exists("Port", *port))
+    }
+
+    /// The port that a floating address stands for.
+    pub fn port_of_floating_address(&self, address: std::net::IpAddr) -> Option<Uuid> {
+        let candidates = self.by_ip.get(&address)?;
+        candidates
+            .iter()
+            .filter_map(|id| self.floating_ip(*id))
+            .find(|floating| floating.address == Some(address))?
+            .port
+    }
+
+    /// Networks that a router is linked to.
+    pub fn networks_of_router(&self, router: Uuid) -> Vec<Uuid> {
+        let ports = self.fields("Router", router).map(|fields| fields.ids("port_ids")).unwrap_or_default();
+        ports
+            .iter()
+            .filter_map(|port| self.port_facts(self.port_facts(*port)?.peer?)?.network)
+            .collect()
     }
 
     pub fn port_state(&self, id: Uuid) -> (State, Option<i64>) {
@@ -120,7 +176,9 @@ impl Site {
             return PortKind::Uplink;
         }
         let Some(peer) = facts.peer else { return PortKind::Unplugged };
-        let Some(peer_facts) = self.port_facts(peer) else { return PortKind::Interior };
+        let Some(peer_facts) = self.port_facts(peer) else {
+            return PortKind::Interior;
+        };
         let Some(network) = peer_facts.network else { return PortKind::Interior };
         match self.neutron_port(peer).map(|port| port.owner) {
             Some(Owner::RouterGateway) => PortKind::Gateway,
@@ -184,7 +242,10 @@ impl Site {
                 Some(router) if facts.router.is_none() => format!("to {}", self.router_name(router)),
                 _ => format!("link {}", short(id)),
             },
-            PortKind::Exterior => format!("{} {interface}", facts.network.map_or_else(|| "port".to_owned(), |network| self.network_name(network))),
+            PortKind::Exterior => format!(
+                "{} {interface}",
+                facts.network.map_or_else(|| "port".to_owned(), |network| self.network_name(network))
+            ),
             kind => format!("{} {}", kind.label(), short(id)),
         }
     }
@@ -194,19 +255,23 @@ impl Site {
     }
 
     pub(super) fn network_name(&self, id: Uuid) -> String {
-        self.own_name(&["Network", "NeutronNetwork"], id).unwrap_or_else(|| format!("network {}", short(id)))
+        self.own_name(&["Network", "NeutronNetwork"], id)
+            .unwrap_or_else(|| format!("network {}", short(id)))
     }
 
     pub(super) fn router_name(&self, id: Uuid) -> String {
-        self.own_name(&["Router", "NeutronRouter"], id).unwrap_or_else(|| match self.internal_router_of(id) {
-            Some(balancer) => format!("router of load balancer {}", short(balancer)),
-            None => format!("router {}", short(id)),
-        })
+        self.own_name(&["Router", "NeutronRouter"], id)
+            .unwrap_or_else(|| match self.internal_router_of(id) {
+                Some(balancer) => format!("router of load balancer {}", short(balancer)),
+                None => format!("router {}", short(id)),
+            })
     }
 
     /// The name that an object of one of these classes has.
     pub(super) fn own_name(&self, classes: &[&str], id: Uuid) -> Option<String> {
-        classes.iter().find_map(|class| self.stored(class, id)?.facts.named()?.name.as_deref().map(str::to_owned))
+        classes
+            .iter()
+            .find_map(|class| self.stored(class, id)?.facts.named()?.name.as_deref().map(str::to_owned))
     }
 
     /// The load balancer (LBaaS v2) that an internal router was made for.
@@ -222,7 +287,10 @@ impl Site {
     /// Owns at least one uplink.
     pub(super) fn is_edge(&self, router: Uuid) -> bool {
         self.fields("Router", router).is_some_and(|fields| {
-            fields.ids("port_ids").iter().any(|port| self.port_facts(*port).is_some_and(|facts| is_uplink(facts)))
+            fields
+                .ids("port_ids")
+                .iter()
+                .any(|port| self.port_facts(*port).is_some_and(|facts| is_uplink(facts)))
         })
     }
 }

@@ -49,7 +49,15 @@ impl Site {
     fn describe_as(&self, class: &str, id: Uuid) -> Described {
         let kind = Kind::of_class(class);
         let (state, since_us) = self.state_of_kind(kind, id);
-        Described { id, kind, class: class.to_owned(), name: self.name_of(class, kind, id), tenant: self.tenant_of_kind(class, kind, id), state, since_us }
+        Described {
+            id,
+            kind,
+            class: class.to_owned(),
+            name: self.name_of(class, kind, id),
+            tenant: self.tenant_of_kind(class, kind, id),
+            state,
+            since_us,
+        }
     }
 
     fn name_of(&self, class: &str, kind: Kind, id: Uuid) -> String {
@@ -115,7 +123,9 @@ impl Site {
             Kind::Pool => self.pool(id).map(|pool| pool.state),
             Kind::PoolMember => self.pool_member_state(id),
             Kind::BgpPeer => self.bgp_peer(id).map(|peer| peer.state),
-            Kind::FloatingIp => self.floating_ip(id).map(|floating| if floating.port.is_some() { State::Up } else { State::Off }),
+            Kind::FloatingIp => self
+                .floating_ip(id)
+                .map(|floating| if floating.port.is_some() { State::Up } else { State::Off }),
             _ => None,
         };
         (state.unwrap_or(State::Unknown), None)
@@ -124,7 +134,11 @@ impl Site {
     /// Objects by part of a name (without regard to case), id or the beginning of one, IP or MAC address. At most [`MAX_FOUND`].
     pub fn search(&self, text: &str) -> Vec<Found> {
         let text = text.trim();
-        let mut hits = Hits { site: self, seen: BTreeSet::new(), found: Vec::new() };
+        let mut hits = Hits {
+            site: self,
+            seen: BTreeSet::new(),
+            found: Vec::new(),
+        };
         if text.is_empty() {
             return Vec::new();
         }
@@ -137,8 +151,13 @@ impl Site {
         if let Ok(mac) = text.parse::<Mac>() {
             self.find_mac(mac, &mut hits);
         }
-        self.find_name(&text.to_lowercase(), &mut hits);
-        self.find_id_prefix(&text.to_lowercase(), &mut hits);
+        let text = text.to_lowercase();
+        // Six digits are hardly a word by chance, four may be.
+        if text.len() >= 6 {
+            self.find_id_prefix(&text, &mut hits);
+        }
+        self.find_name(&text, &mut hits);
+        self.find_id_prefix(&text, &mut hits);
         hits.found
     }
 
@@ -148,7 +167,10 @@ impl Site {
         }
         for (id, _) in self.objects("Host") {
             // Interfaces are state, not indexed: there are few hosts.
-            if self.host(id).is_some_and(|host| host.interfaces.iter().any(|interface| interface.addresses.contains(&address))) {
+            if self
+                .host(id)
+                .is_some_and(|host| host.interfaces.iter().any(|interface| interface.addresses.contains(&address)))
+            {
                 hits.add(id, || format!("interface address {address}"));
             }
         }
@@ -168,7 +190,9 @@ impl Site {
         let mut matches: Vec<(bool, usize, String, Uuid)> = Vec::new();
         for (rank, class) in NAMED.iter().enumerate() {
             for (id, stored) in self.objects(class) {
-                let Some(name) = stored.facts.named().and_then(|named| named.name.as_deref()) else { continue };
+                let Some(name) = stored.facts.named().and_then(|named| named.name.as_deref()) else {
+                    continue;
+                };
                 let name = name.to_lowercase();
                 if let Some(at) = name.find(text) {
                     // Names that begin with the text come first.
@@ -196,7 +220,12 @@ impl Site {
 
     /// Ports that have an address, in any network; tenants reuse addresses.
     pub fn ports_with_address(&self, address: IpAddr) -> Vec<Uuid> {
-        self.by_ip.get(&address).into_iter().flat_map(|ids| ids.iter().copied()).filter(|id| self.exists("Port", *id)).collect()
+        self.by_ip
+            .get(&address)
+            .into_iter()
+            .flat_map(|ids| ids.iter().copied())
+            .filter(|id| self.exists("Port", *id))
+            .collect()
     }
 
     /// Numbers of the dashboard. Made once per snapshot.
@@ -247,7 +276,15 @@ impl Site {
             let mut count = |id: Option<&str>, add: fn(&mut Tenant)| {
                 if let Some(id) = id {
                     if !tenants.contains_key(id) {
-                        tenants.insert(id.to_owned(), Tenant { id: id.to_owned(), networks: 0, routers: 0, ports: 0 });
+                        tenants.insert(
+                            id.to_owned(),
+                            Tenant {
+                                id: id.to_owned(),
+                                networks: 0,
+                                routers: 0,
+                                ports: 0,
+                            },
+                        );
                     }
                     if let Some(tenant) = tenants.get_mut(id) {
                         add(tenant);
@@ -255,10 +292,14 @@ impl Site {
                 }
             };
             for (_, stored) in self.objects("Network") {
-                count(stored.facts.named().and_then(|named| named.tenant.as_deref()), |tenant| tenant.networks += 1);
+                count(stored.facts.named().and_then(|named| named.tenant.as_deref()), |tenant| {
+                    tenant.networks += 1
+                });
             }
             for (_, stored) in self.objects("Router") {
-                count(stored.facts.named().and_then(|named| named.tenant.as_deref()), |tenant| tenant.routers += 1);
+                count(stored.facts.named().and_then(|named| named.tenant.as_deref()), |tenant| {
+                    tenant.routers += 1
+                });
             }
             for (id, stored) in self.objects("Port") {
                 if matches!(stored.facts, Facts::Port(_)) {

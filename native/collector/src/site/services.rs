@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     Chain, ChainUse, GroupMember, HealthMonitor, Kind, LoadBalancer, Mirror, Pool, PoolMember, PortGroup, Rule, SecurityGroup, SecurityGroupRule,
-    Site, State, Vip, devices::share, ports::short, words,
+    Site, State, Vip, devices::share, fields::Fields, ports::short, words,
 };
 
 /// Back-references of a chain, with the kind of what hangs it and how.
@@ -22,6 +22,9 @@ const CHAIN_USES: [(&str, Kind, &str); 8] = [
     ("jump_rule_ids", Kind::Rule, "jump"),
 ];
 
+/// Jumps that are followed back from a chain to what it hangs at: from an anti-spoofing or group chain to a port's own is one.
+const JUMPS: usize = 2;
+
 impl Site {
     pub fn chains(&self) -> impl Iterator<Item = Chain> + '_ {
         self.objects("Chain").filter_map(|(id, _)| self.chain(id))
@@ -29,21 +32,18 @@ impl Site {
 
     pub fn chain(&self, id: Uuid) -> Option<Chain> {
         let fields = self.fields("Chain", id)?;
-        let used_by: Vec<ChainUse> = CHAIN_USES
-            .iter()
-            .flat_map(|(field, kind, role)| fields.ids(field).into_iter().map(|id| ChainUse { kind: *kind, id, role }))
-            .collect();
+        let used_by = chain_uses(&fields);
         Some(Chain {
             id,
             name: self.own_name(&["Chain"], id).unwrap_or_else(|| format!("chain {}", short(id))),
-            tenant: self.chain_tenant(id, &used_by),
+            tenant: self.chain_tenant(id, &used_by, JUMPS),
             rules: fields.ids("rule_ids"),
             used_by,
         })
     }
 
-    /// A chain that Neutron made belongs to the owner of what it hangs at.
-    fn chain_tenant(&self, id: Uuid, used_by: &[ChainUse]) -> Option<String> {
+    /// A chain that Neutron made belongs to the owner of what it hangs at, perhaps by way of the chains that jump to it.
+    fn chain_tenant(&self, id: Uuid, used_by: &[ChainUse], jumps: usize) -> Option<String> {
         if let Some(tenant) = self.tenant_of("Chain", id) {
             return Some(tenant.to_string());
         }
@@ -51,6 +51,10 @@ impl Site {
             Kind::Network => self.network_tenant(user.id),
             Kind::Router => self.router_tenant(user.id),
             Kind::Port => self.port_tenant(user.id).map(|tenant| tenant.to_string()),
+            _ if jumps > 0 => {
+                let from = self.fields("Rule", user.id)?.id("chain_id")?;
+                self.chain_tenant(from, &chain_uses(&self.fields("Chain", from)?), jumps - 1)
+            }
             _ => None,
         })
     }
@@ -62,7 +66,9 @@ impl Site {
     pub fn rule(&self, id: Uuid) -> Option<Rule> {
         let fields = self.fields("Rule", id)?;
         let chain = fields.id("chain_id");
-        let place = chain.and_then(|chain| self.fields("Chain", chain)).and_then(|chain| chain.ids("rule_ids").iter().position(|rule| *rule == id));
+        let place = chain
+            .and_then(|chain| self.fields("Chain", chain))
+            .and_then(|chain| chain.ids("rule_ids").iter().position(|rule| *rule == id));
         let condition = fields.message("condition").unwrap_or_default();
         let groups = ["ip_addr_group_id_src", "ip_addr_group_id_dst"];
         Some(Rule {
@@ -103,7 +109,12 @@ impl Site {
         let members = group
             .messages("ip_addr_ports")
             .iter()
-            .filter_map(|member| Some(GroupMember { address: member.ip("ip_address")?, ports: member.ids("port_ids") }))
+            .filter_map(|member| {
+                Some(GroupMember {
+                    address: member.ip("ip_address")?,
+                    ports: member.ids("port_ids"),
+                })
+            })
             .collect();
         Some(SecurityGroup {
             id,
@@ -118,7 +129,8 @@ impl Site {
     }
 
     pub(super) fn group_name(&self, id: Uuid) -> String {
-        self.own_name(&["SecurityGroup", "IPAddrGroup"], id).unwrap_or_else(|| format!("address group {}", short(id)))
+        self.own_name(&["SecurityGroup", "IPAddrGroup"], id)
+            .unwrap_or_else(|| format!("address group {}", short(id)))
     }
 
     pub fn port_groups(&self) -> impl Iterator<Item = PortGroup> + '_ {
@@ -169,7 +181,10 @@ impl Site {
     /// The tenant of the network ports that an internal router is linked to.
     pub(super) fn vip_port_tenant(&self, router: Uuid) -> Option<String> {
         let ports = self.fields("Router", router)?.ids("port_ids");
-        ports.iter().find_map(|port| self.port_tenant(self.port_facts(*port)?.peer?)).map(|tenant| tenant.to_string())
+        ports
+            .iter()
+            .find_map(|port| self.port_tenant(self.port_facts(*port)?.peer?))
+            .map(|tenant| tenant.to_string())
     }
 
     pub fn pools(&self) -> impl Iterator<Item = Pool> + '_ {
@@ -199,7 +214,8 @@ impl Site {
     }
 
     pub(super) fn pool_name(&self, id: Uuid) -> String {
-        self.own_name(&["NeutronLoadBalancerPool"], id).unwrap_or_else(|| format!("pool {}", short(id)))
+        self.own_name(&["NeutronLoadBalancerPool"], id)
+            .unwrap_or_else(|| format!("pool {}", short(id)))
     }
 
     pub fn pool_members(&self) -> impl Iterator<Item = PoolMember> + '_ {
@@ -221,9 +237,12 @@ impl Site {
             port,
             weight: fields.int("weight"),
             network_port: address.and_then(|address| {
-                let mut ports = self.by_ip.get(&address)?.iter().copied().filter(|id| {
-                    self.neutron_port(*id).is_some() && self.port_tenant(*id).as_deref() == tenant.as_deref()
-                });
+                let mut ports = self
+                    .by_ip
+                    .get(&address)?
+                    .iter()
+                    .copied()
+                    .filter(|id| self.neutron_port(*id).is_some() && self.port_tenant(*id).as_deref() == tenant.as_deref());
                 // Two networks of a tenant can have the address; then it is not known which one is meant.
                 ports.next().filter(|_| ports.next().is_none())
             }),
@@ -245,7 +264,9 @@ impl Site {
         if !fields.flag("admin_state_up", true) {
             return Some(State::Off);
         }
-        let said = self.state(id, "status").map(|state| String::from_utf8_lossy(&state.value).trim().to_owned());
+        let said = self
+            .state(id, "status")
+            .map(|state| String::from_utf8_lossy(&state.value).trim().to_owned());
         Some(match said.as_deref().or(fields.symbol("status")).unwrap_or("ACTIVE") {
             "ACTIVE" => State::Up,
             "INACTIVE" => State::Down,
@@ -313,12 +334,28 @@ impl Site {
         Some(Mirror {
             id,
             to_port: fields.id("to_port_id"),
-            conditions: fields.messages("conditions").iter().map(|condition| words::condition(self, condition)).collect(),
+            conditions: fields
+                .messages("conditions")
+                .iter()
+                .map(|condition| words::condition(self, condition))
+                .collect(),
             networks: all(&["network_inbound_ids", "network_outbound_ids"]),
             routers: all(&["router_inbound_ids", "router_outbound_ids"]),
-            ports: all(&["port_inbound_ids", "port_outbound_ids", "port_post_in_filter_ids", "port_pre_out_filter_ids"]),
+            ports: all(&[
+                "port_inbound_ids",
+                "port_outbound_ids",
+                "port_post_in_filter_ids",
+                "port_pre_out_filter_ids",
+            ]),
         })
     }
+}
+
+fn chain_uses(chain: &Fields) -> Vec<ChainUse> {
+    CHAIN_USES
+        .iter()
+        .flat_map(|(field, kind, role)| chain.ids(field).into_iter().map(|id| ChainUse { kind: *kind, id, role }))
+        .collect()
 }
 
 /// An address and a port, as URLs write them.

@@ -75,7 +75,10 @@ impl<K: ShardKey, V: Clone> Shards<K, V> {
 impl<K, V> Default for Shards<K, V> {
     fn default() -> Self {
         let empty = Arc::new(BTreeMap::new());
-        Self { parts: Arc::new(vec![empty; PARTS]), len: 0 }
+        Self {
+            parts: Arc::new(vec![empty; PARTS]),
+            len: 0,
+        }
     }
 }
 
@@ -109,7 +112,9 @@ impl ShardKey for (Uuid, IpAddr) {
 impl ShardKey for Arc<str> {
     fn part(&self) -> u8 {
         // FNV-1a, folded: spreads paths that differ in few characters.
-        let hash = self.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        let hash = self
+            .bytes()
+            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
         (hash ^ (hash >> 8) ^ (hash >> 16) ^ (hash >> 24)) as u8
     }
 }
@@ -131,7 +136,10 @@ mod tests {
         assert_eq!((snapshot.len(), map.len()), (1000, 1000));
         assert_eq!(snapshot.get(&Uuid::from_u128(7 << 112 | 7)), Some(&7));
         assert_eq!(map.get(&Uuid::from_u128(7 << 112 | 7)), None);
-        assert_eq!((snapshot.get(&Uuid::from_u128(8 << 112 | 8)), map.get(&Uuid::from_u128(8 << 112 | 8))), (Some(&8), Some(&80)));
+        assert_eq!(
+            (snapshot.get(&Uuid::from_u128(8 << 112 | 8)), map.get(&Uuid::from_u128(8 << 112 | 8))),
+            (Some(&8), Some(&80))
+        );
         assert_eq!(map.remove(&Uuid::from_u128(7 << 112 | 7)), None);
         assert_eq!(map.iter().count(), map.len());
         assert!(map.iter().map(|(key, _)| key).is_sorted());

@@ -56,7 +56,13 @@ pub(crate) struct Applied {
 
 impl Sites {
     pub fn new(store: Store) -> Self {
-        Self { inner: Arc::new(Inner { store, live: Mutex::default(), past: AsyncMutex::default() }) }
+        Self {
+            inner: Arc::new(Inner {
+                store,
+                live: Mutex::default(),
+                past: AsyncMutex::default(),
+            }),
+        }
     }
 
     /// The site as it is now.
@@ -113,13 +119,23 @@ impl Sites {
             let live = sites.publisher(site).await?;
             let mut writer = live.0.writer.lock().await;
             let applied = sites.inner.store.catalog().apply_topology(site, cursor, changes).await?;
-            let effects: Vec<Effect> = applied.effects.iter().map(|effect| writer.apply(effect)).filter(|effect| *effect != Effect::Other).collect();
+            let effects: Vec<Effect> = applied
+                .effects
+                .iter()
+                .map(|effect| writer.apply(effect))
+                .filter(|effect| *effect != Effect::Other)
+                .collect();
             if !applied.effects.is_empty() {
                 writer.version += 1;
                 live.1.send_replace(Arc::new(writer.clone()));
             }
             let site = live.1.borrow().clone();
-            Ok(Applied { appended: applied.appended, snapshot: applied.snapshot, effects, site })
+            Ok(Applied {
+                appended: applied.appended,
+                snapshot: applied.snapshot,
+                effects,
+                site,
+            })
         });
         work.await.unwrap_or_else(|failed| match failed.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
@@ -192,7 +208,14 @@ impl Sites {
                 Some((version, until_us))
             });
             if let Some((NodeVersion { node: Node { data, .. }, .. }, until_us)) = last {
-                model.remember(id, PastState { key: Arc::from(key), value: Arc::from(&*data), until_us });
+                model.remember(
+                    id,
+                    PastState {
+                        key: Arc::from(key),
+                        value: Arc::from(&*data),
+                        until_us,
+                    },
+                );
             }
         }
         Ok(())

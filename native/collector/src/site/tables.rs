@@ -58,18 +58,39 @@ impl TableEntry {
         let entry = midonet::nsdb::table::Entry::parse(name)?;
         let (key, value) = (entry.key, entry.value);
         let parsed = match table {
-            "mac_table" => TableEntry::Mac { vlan: argument?.parse().ok()?, mac: key.parse().ok()?, port: value.parse().ok()? },
-            "ip4_mac_table" => TableEntry::IpMac { address: key.parse().ok()?, mac: value.parse().ok()? },
+            "mac_table" => TableEntry::Mac {
+                vlan: argument?.parse().ok()?,
+                mac: key.parse().ok()?,
+                port: value.parse().ok()?,
+            },
+            "ip4_mac_table" => TableEntry::IpMac {
+                address: key.parse().ok()?,
+                mac: value.parse().ok()?,
+            },
             "arp_table" => {
                 let arp: midonet::nsdb::table::ArpEntry = value.parse().ok()?;
                 let address = key.parse().ok()?;
-                TableEntry::Arp(ArpEntry { address, mac: arp.mac, expiry_ms: arp.expiry_ms, stale_ms: arp.stale_ms, last_arp_ms: arp.last_arp_ms })
+                TableEntry::Arp(ArpEntry {
+                    address,
+                    mac: arp.mac,
+                    expiry_ms: arp.expiry_ms,
+                    stale_ms: arp.stale_ms,
+                    last_arp_ms: arp.last_arp_ms,
+                })
             }
-            "peering_table" => TableEntry::Peering { mac: key.parse().ok()?, address: value.parse().ok()? },
+            "peering_table" => TableEntry::Peering {
+                mac: key.parse().ok()?,
+                address: value.parse().ok()?,
+            },
             "gateway_table" => TableEntry::Gateway { host: key.parse().ok()? },
             "fip64_table" => {
                 let fip: midonet::nsdb::table::Fip64Entry = key.parse().ok()?;
-                let entry = Fip64Entry { fixed: fip.fixed.into(), floating: fip.floating.into(), port: fip.port, router: fip.router };
+                let entry = Fip64Entry {
+                    fixed: fip.fixed.into(),
+                    floating: fip.floating.into(),
+                    port: fip.port,
+                    router: fip.router,
+                };
                 TableEntry::Fip64 { key: Arc::from(key), entry }
             }
             _ => return None,
@@ -104,19 +125,30 @@ impl Tables {
     /// The port that a MAC is behind, on any VLAN of the network; untagged first.
     pub(super) fn port_of_mac(&self, network: Uuid, mac: Mac) -> Option<Uuid> {
         let table = self.macs.get(&network)?;
-        table.range((mac, 0)..=(mac, u16::MAX)).find_map(|(_, versions)| current(versions).map(|(_, port)| *port))
+        table
+            .range((mac, 0)..=(mac, u16::MAX))
+            .find_map(|(_, versions)| current(versions).map(|(_, port)| *port))
     }
 }
 
 impl Site {
     /// The MAC table of a network.
     pub fn mac_table(&self, network: Uuid) -> Vec<MacEntry> {
-        rows(&self.tables.macs, network, |(mac, vlan), port, learned| MacEntry { vlan: *vlan, mac: *mac, port: *port, learned })
+        rows(&self.tables.macs, network, |(mac, vlan), port, learned| MacEntry {
+            vlan: *vlan,
+            mac: *mac,
+            port: *port,
+            learned,
+        })
     }
 
     /// The IPv4 to MAC table of a network.
     pub fn ip_mac_table(&self, network: Uuid) -> Vec<IpMacEntry> {
-        rows(&self.tables.ip_macs, network, |address, mac, learned| IpMacEntry { address: *address, mac: *mac, learned })
+        rows(&self.tables.ip_macs, network, |address, mac, learned| IpMacEntry {
+            address: *address,
+            mac: *mac,
+            learned,
+        })
     }
 
     /// The ARP table of a router.
@@ -126,7 +158,11 @@ impl Site {
 
     /// VXLAN peers of a port, by MAC.
     pub fn peering_table(&self, port: Uuid) -> Vec<IpMacEntry> {
-        rows(&self.tables.peerings, port, |mac, address, learned| IpMacEntry { address: *address, mac: *mac, learned })
+        rows(&self.tables.peerings, port, |mac, address, learned| IpMacEntry {
+            address: *address,
+            mac: *mac,
+            learned,
+        })
     }
 
     /// Gateway hosts of a network.
@@ -141,7 +177,9 @@ impl Site {
 
     /// Routes that a port learned over BGP.
     pub fn learned_routes(&self, port: Uuid) -> Vec<Route> {
-        let Some(routes) = self.tables.routes.get(&port) else { return Vec::new() };
+        let Some(routes) = self.tables.routes.get(&port) else {
+            return Vec::new();
+        };
         routes.iter().filter_map(|(name, _)| learned_route(name, port)).collect()
     }
 }
@@ -178,12 +216,17 @@ where
 /// The entry that is in force, and whether it was learned.
 fn current<V>(versions: &BTreeMap<i64, V>) -> Option<(bool, &V)> {
     let learned = versions.range(..CONFIGURED).next_back();
-    learned.map(|(_, value)| (true, value)).or_else(|| versions.get(&CONFIGURED).map(|value| (false, value)))
+    learned
+        .map(|(_, value)| (true, value))
+        .or_else(|| versions.get(&CONFIGURED).map(|value| (false, value)))
 }
 
 fn rows<K, V, R>(tables: &Shards<Uuid, Entries<K, V>>, owner: Uuid, row: impl Fn(&K, &V, bool) -> R) -> Vec<R> {
     let Some(table) = tables.get(&owner) else { return Vec::new() };
-    table.iter().filter_map(|(key, versions)| current(versions).map(|(learned, value)| row(key, value, learned))).collect()
+    table
+        .iter()
+        .filter_map(|(key, versions)| current(versions).map(|(learned, value)| row(key, value, learned)))
+        .collect()
 }
 
 fn learned_route(name: &str, port: Uuid) -> Option<Route> {
@@ -191,8 +234,14 @@ fn learned_route(name: &str, port: Uuid) -> Option<Route> {
     Some(Route {
         id: None,
         router: Some(route.router),
-        source: Some(Prefix { address: IpAddr::V4(route.src), length: route.src_length }),
-        destination: Some(Prefix { address: IpAddr::V4(route.dst), length: route.dst_length }),
+        source: Some(Prefix {
+            address: IpAddr::V4(route.src),
+            length: route.src_length,
+        }),
+        destination: Some(Prefix {
+            address: IpAddr::V4(route.dst),
+            length: route.dst_length,
+        }),
         next_hop: "BGP".to_owned(),
         gateway: Some(IpAddr::V4(route.gateway)),
         port: route.port.or(Some(port)),
@@ -211,10 +260,26 @@ mod tests {
         let entry = |port| TableEntry::Mac { vlan: 0, mac, port };
         let mut site = Site::default();
         site.tables.put(network, CONFIGURED, entry(old));
-        assert_eq!(site.mac_table(network), [MacEntry { vlan: 0, mac, port: old, learned: false }]);
+        assert_eq!(
+            site.mac_table(network),
+            [MacEntry {
+                vlan: 0,
+                mac,
+                port: old,
+                learned: false
+            }]
+        );
         site.tables.put(network, 7, entry(new));
         site.tables.put(network, 3, entry(old));
-        assert_eq!(site.mac_table(network), [MacEntry { vlan: 0, mac, port: new, learned: true }]);
+        assert_eq!(
+            site.mac_table(network),
+            [MacEntry {
+                vlan: 0,
+                mac,
+                port: new,
+                learned: true
+            }]
+        );
         assert_eq!(site.tables.port_of_mac(network, mac), Some(new));
         site.tables.remove(network, 7, entry(old));
         assert_eq!(site.tables.port_of_mac(network, mac), Some(new), "another value stays");

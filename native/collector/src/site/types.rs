@@ -759,13 +759,22 @@ mod tests {
 
     #[test]
     fn prefixes_contain_their_own_addresses_only() {
-        let prefix = Prefix { address: "10.1.2.3".parse().unwrap(), length: 24 };
+        let prefix = Prefix {
+            address: "10.1.2.3".parse().unwrap(),
+            length: 24,
+        };
         assert!(prefix.contains("10.1.2.255".parse().unwrap()));
         assert!(!prefix.contains("10.1.3.0".parse().unwrap()));
-        let all = Prefix { address: "0.0.0.0".parse().unwrap(), length: 0 };
+        let all = Prefix {
+            address: "0.0.0.0".parse().unwrap(),
+            length: 0,
+        };
         assert!(all.contains("255.0.0.1".parse().unwrap()));
         assert!(!all.contains("::1".parse().unwrap()));
-        let all = Prefix { address: "::".parse().unwrap(), length: 0 };
+        let all = Prefix {
+            address: "::".parse().unwrap(),
+            length: 0,
+        };
         assert!(all.contains("2001:db8::1".parse().unwrap()));
     }
 }

@@ -33,14 +33,30 @@ pub(super) fn security_group_rule(site: &Site, rule: &Fields) -> String {
         Some("ARP") => "ARP",
         _ => "",
     };
-    let protocol = rule.symbol("protocol").map(str::to_owned).or_else(|| rule.int("protocol").map(protocol_name)).unwrap_or_default();
-    let what = [family, &protocol].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    let protocol = rule
+        .symbol("protocol")
+        .map(str::to_owned)
+        .or_else(|| rule.int("protocol").map(protocol_name))
+        .unwrap_or_default();
+    let what = [family, &protocol]
+        .into_iter()
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ");
     parts.push(if what.is_empty() { "everything".to_owned() } else { what });
     if let Some(low) = rule.int("port_range_min") {
         let high = rule.int("port_range_max").unwrap_or(low);
-        parts.push(if protocol.starts_with("ICMP") { format!("type {low} code {high}") } else { format!("to {}", ports(low, high)) });
+        parts.push(if protocol.starts_with("ICMP") {
+            format!("type {low} code {high}")
+        } else {
+            format!("to {}", ports(low, high))
+        });
     }
-    let (preposition, group, prefix) = (if ingress { "from" } else { "to" }, rule.id("remote_group_id"), rule.some_text("remote_ip_prefix"));
+    let (preposition, group, prefix) = (
+        if ingress { "from" } else { "to" },
+        rule.id("remote_group_id"),
+        rule.some_text("remote_ip_prefix"),
+    );
     if let Some(group) = group {
         parts.push(format!("{preposition} group {}", site.group_name(group)));
     } else if let Some(prefix) = prefix {
@@ -71,7 +87,10 @@ fn effect(site: &Site, rule: &Fields) -> String {
         return translation(&nat, action);
     }
     if let Some(jump) = rule.message("jump_rule_data") {
-        let target = jump.id("jump_chain_id").and_then(|chain| site.own_name(&["Chain"], chain)).or_else(|| jump.some_text("jump_chain_name").map(|name| name.to_string()));
+        let target = jump
+            .id("jump_chain_id")
+            .and_then(|chain| site.own_name(&["Chain"], chain))
+            .or_else(|| jump.some_text("jump_chain_name").map(|name| name.to_string()));
         return format!("jump to {} for", target.unwrap_or_else(|| "a missing chain".to_owned()));
     }
     if let Some(transform) = rule.message("transform_rule_data") {
@@ -158,24 +177,48 @@ fn protocol(fields: &Fields, parts: &mut Vec<String>) {
 
 fn addresses(site: &Site, fields: &Fields, parts: &mut Vec<String>) {
     for (preposition, ip, ip_inv, group, group_inv, mac, mac_inv) in [
-        ("from", "nw_src_ip", "nw_src_inv", "ip_addr_group_id_src", "inv_ip_addr_group_id_src", "dl_src", "inv_dl_src"),
-        ("to", "nw_dst_ip", "nw_dst_inv", "ip_addr_group_id_dst", "inv_ip_addr_group_id_dst", "dl_dst", "inv_dl_dst"),
+        (
+            "from",
+            "nw_src_ip",
+            "nw_src_inv",
+            "ip_addr_group_id_src",
+            "inv_ip_addr_group_id_src",
+            "dl_src",
+            "inv_dl_src",
+        ),
+        (
+            "to",
+            "nw_dst_ip",
+            "nw_dst_inv",
+            "ip_addr_group_id_dst",
+            "inv_ip_addr_group_id_dst",
+            "dl_dst",
+            "inv_dl_dst",
+        ),
     ] {
         if let Some(prefix) = fields.prefix(ip) {
             let whole = if prefix.address.is_ipv4() { 32 } else { 128 };
-            let text = if prefix.length == whole { prefix.address.to_string() } else { prefix.to_string() };
+            let text = if prefix.length == whole {
+                prefix.address.to_string()
+            } else {
+                prefix.to_string()
+            };
             parts.push(format!("{preposition} {}", negate(fields.flag(ip_inv, false), text)));
         }
         if let Some(group) = fields.id(group) {
-            parts.push(format!("{preposition} {}", negate(fields.flag(group_inv, false), format!("group {}", site.group_name(group)))));
+            parts.push(format!(
+                "{preposition} {}",
+                negate(fields.flag(group_inv, false), format!("group {}", site.group_name(group)))
+            ));
         }
         if let Some(address) = fields.some_text(mac) {
             parts.push(format!("{preposition} {}", negate(fields.flag(mac_inv, false), address.to_string())));
         }
     }
-    for (name, inverse, what) in
-        [("icmp_data_src_ip", "icmp_data_src_ip_inv", "about packets from"), ("icmp_data_dst_ip", "icmp_data_dst_ip_inv", "about packets to")]
-    {
+    for (name, inverse, what) in [
+        ("icmp_data_src_ip", "icmp_data_src_ip_inv", "about packets from"),
+        ("icmp_data_dst_ip", "icmp_data_dst_ip_inv", "about packets to"),
+    ] {
         if let Some(prefix) = fields.prefix(name) {
             parts.push(format!("{what} {}", negate(fields.flag(inverse, false), prefix.to_string())));
         }
@@ -217,7 +260,10 @@ fn transport(fields: &Fields, parts: &mut Vec<String>) {
 }
 
 fn topology(site: &Site, fields: &Fields, parts: &mut Vec<String>) {
-    for (names, inverse, what) in [("in_port_ids", "in_port_inv", "entering at"), ("out_port_ids", "out_port_inv", "leaving at")] {
+    for (names, inverse, what) in [
+        ("in_port_ids", "in_port_inv", "entering at"),
+        ("out_port_ids", "out_port_inv", "leaving at"),
+    ] {
         let ids = fields.ids(names);
         if ids.is_empty() {
             continue;
@@ -226,7 +272,10 @@ fn topology(site: &Site, fields: &Fields, parts: &mut Vec<String>) {
         if ids.len() > LISTED {
             listed.push(format!("{} more", ids.len() - LISTED));
         }
-        parts.push(format!("{what} {}", negate(fields.flag(inverse, false), format!("port {}", listed.join(", ")))));
+        parts.push(format!(
+            "{what} {}",
+            negate(fields.flag(inverse, false), format!("port {}", listed.join(", ")))
+        ));
     }
     for (name, inverse, what) in [
         ("port_group_id", "inv_port_group", "in port group"),
@@ -261,7 +310,11 @@ fn negate(inverse: bool, text: String) -> String {
 }
 
 fn ports(low: i64, high: i64) -> String {
-    if low == high { format!("port {low}") } else { format!("ports {}", span(low, high)) }
+    if low == high {
+        format!("port {low}")
+    } else {
+        format!("ports {}", span(low, high))
+    }
 }
 
 fn span(low: i64, high: i64) -> String {
@@ -301,13 +354,22 @@ mod tests {
                 "accept IPv4 TCP from 10.0.0.0/8 to port 443",
             ),
             ("action: ACCEPT condition { match_return_flow: true }", "accept answering a connection"),
-            ("action: ACCEPT condition { nw_proto: 1 tp_src { start: 8 end: 8 } tp_dst { start: 0 end: 0 } }", "accept ICMP type 8 code 0"),
-            ("action: REJECT condition { conjunction_inv: true nw_proto: 17 tp_dst { start: 1 end: 1024 } }", "reject all but (UDP to ports 1–1024)"),
+            (
+                "action: ACCEPT condition { nw_proto: 1 tp_src { start: 8 end: 8 } tp_dst { start: 0 end: 0 } }",
+                "accept ICMP type 8 code 0",
+            ),
+            (
+                "action: REJECT condition { conjunction_inv: true nw_proto: 17 tp_dst { start: 1 end: 1024 } }",
+                "reject all but (UDP to ports 1–1024)",
+            ),
             (
                 "type: NAT_RULE action: ACCEPT nat_rule_data { dnat: true nat_targets { nw_start { version: V4 address: \"10.0.0.5\" } nw_end { version: V4 address: \"10.0.0.5\" } tp_start: 0 tp_end: 0 } } condition { nw_dst_ip { version: V4 address: \"198.51.100.7\" prefix_length: 32 } nw_dst_inv: true }",
                 "translate destination to 10.0.0.5, then accept, for to not 198.51.100.7",
             ),
-            ("type: JUMP_RULE action: JUMP jump_rule_data { jump_chain_name: \"web\" }", "jump to web for everything"),
+            (
+                "type: JUMP_RULE action: JUMP jump_rule_data { jump_chain_name: \"web\" }",
+                "jump to web for everything",
+            ),
         ] {
             assert_eq!(words(text), expected, "{text}");
         }

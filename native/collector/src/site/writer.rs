@@ -27,11 +27,27 @@ const REMEMBERED: [&str; 3] = ["alive", "host", "active"];
 /// What a change did, for those who tell people about it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Effect {
-    Created { class: Arc<str>, id: Uuid },
-    Changed { class: Arc<str>, id: Uuid },
-    Deleted { class: Arc<str>, id: Uuid, name: String },
-    HostUp { host: Uuid, at_us: i64 },
-    HostDown { host: Uuid, at_us: i64 },
+    Created {
+        class: Arc<str>,
+        id: Uuid,
+    },
+    Changed {
+        class: Arc<str>,
+        id: Uuid,
+    },
+    Deleted {
+        class: Arc<str>,
+        id: Uuid,
+        name: String,
+    },
+    HostUp {
+        host: Uuid,
+        at_us: i64,
+    },
+    HostDown {
+        host: Uuid,
+        at_us: i64,
+    },
     /// Tables, learned routes, states without a story of their own, and nodes that the model doesn't use.
     Other,
 }
@@ -58,15 +74,26 @@ impl Site {
             Place::StateKey { namespace, class, id, key } => {
                 let appeared = self.put_state(namespace, id, key, node);
                 if appeared && class == "Host" && key == "alive" && namespace == id {
-                    return Effect::HostUp { host: id, at_us: node.ctime_ms.saturating_mul(1000) };
+                    return Effect::HostUp {
+                        host: id,
+                        at_us: node.ctime_ms.saturating_mul(1000),
+                    };
                 }
                 Effect::Other
             }
-            Place::StateValue { namespace, class: "Port", id, key: "routes", value } => {
+            Place::StateValue {
+                namespace,
+                class: "Port",
+                id,
+                key: "routes",
+                value,
+            } => {
                 Arc::make_mut(self.tables.routes.entry(id)).insert((Arc::from(value), namespace));
                 Effect::Other
             }
-            Place::TableEntry { id, table, argument, entry, .. } => {
+            Place::TableEntry {
+                id, table, argument, entry, ..
+            } => {
                 if let Some((entry, version)) = TableEntry::parse(table, argument, entry) {
                     self.tables.put(id, version, entry);
                 }
@@ -87,7 +114,13 @@ impl Site {
                 }
                 Effect::Other
             }
-            Place::StateValue { namespace, class: "Port", id, key: "routes", value } => {
+            Place::StateValue {
+                namespace,
+                class: "Port",
+                id,
+                key: "routes",
+                value,
+            } => {
                 if self.tables.routes.contains(&id) {
                     let routes = Arc::make_mut(self.tables.routes.entry(id));
                     routes.remove(&(Arc::from(value), namespace));
@@ -97,7 +130,9 @@ impl Site {
                 }
                 Effect::Other
             }
-            Place::TableEntry { id, table, argument, entry, .. } => {
+            Place::TableEntry {
+                id, table, argument, entry, ..
+            } => {
                 if let Some((entry, version)) = TableEntry::parse(table, argument, entry) {
                     self.tables.remove(id, version, entry);
                 }
@@ -133,9 +168,13 @@ impl Site {
 
     fn delete_object(&mut self, class: &str, id: Uuid) -> Effect {
         let name = self.describe(id).map(|described| described.name).unwrap_or_default();
-        let Some((class, _)) = self.classes.get_key_value(class) else { return Effect::Other };
+        let Some((class, _)) = self.classes.get_key_value(class) else {
+            return Effect::Other;
+        };
         let class = class.clone();
-        let Some(old) = self.classes.get_mut(&class).and_then(|objects| objects.remove(&id)) else { return Effect::Other };
+        let Some(old) = self.classes.get_mut(&class).and_then(|objects| objects.remove(&id)) else {
+            return Effect::Other;
+        };
         self.unindex(id, &old.facts);
         if matches!(&*class, "Host" | "Port") {
             self.past.remove(&id);
@@ -145,7 +184,12 @@ impl Site {
 
     /// True when the key was not there before.
     fn put_state(&mut self, namespace: Uuid, id: Uuid, key: &str, node: &Node) -> bool {
-        let value = StateValue { key: Arc::from(key), namespace, value: Arc::from(&*node.data), since_us: node.ctime_ms.saturating_mul(1000) };
+        let value = StateValue {
+            key: Arc::from(key),
+            namespace,
+            value: Arc::from(&*node.data),
+            since_us: node.ctime_ms.saturating_mul(1000),
+        };
         let states = Arc::make_mut(self.states.entry(id));
         let place = states.iter().position(|state| state.namespace == namespace && &*state.key == key);
         match place {
@@ -162,14 +206,23 @@ impl Site {
             return false;
         }
         let states = Arc::make_mut(self.states.entry(id));
-        let Some(place) = states.iter().position(|state| state.namespace == namespace && &*state.key == key) else { return false };
+        let Some(place) = states.iter().position(|state| state.namespace == namespace && &*state.key == key) else {
+            return false;
+        };
         let gone = states.remove(place);
         let (last, elsewhere) = (states.is_empty(), states.iter().any(|state| &*state.key == key));
         if last {
             self.states.remove(&id);
         }
         if REMEMBERED.contains(&key) && !elsewhere {
-            self.remember(id, PastState { key: gone.key, value: gone.value, until_us: at_us });
+            self.remember(
+                id,
+                PastState {
+                    key: gone.key,
+                    value: gone.value,
+                    until_us: at_us,
+                },
+            );
         }
         true
     }
@@ -209,7 +262,10 @@ impl Site {
 
     fn unindex(&mut self, id: Uuid, facts: &Facts) {
         // Another class may have the same id with the same address: its entry stays.
-        let others: Vec<Arc<Stored>> = ["Port", "NeutronPort"].iter().filter_map(|class| self.stored(class, id).cloned()).collect();
+        let others: Vec<Arc<Stored>> = ["Port", "NeutronPort"]
+            .iter()
+            .filter_map(|class| self.stored(class, id).cloned())
+            .collect();
         let mac_stays = |mac: Mac| others.iter().any(|other| other.facts.mac() == Some(mac));
         let address_stays = |address: IpAddr| others.iter().any(|other| other.facts.addresses().contains(&address));
         if let Some(mac) = facts.mac().filter(|mac| !mac_stays(*mac)) {

@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+//! Data streams: batches of one kind, in the order of their sequences.
+//!
+//! A batch that can't be read is counted, told as an event and passed over: its cursor moves, so that the gateway forgets it. A batch that
+//! the store can't take now is asked for again after a pause, and what follows it is left until it comes.
+
+use std::{sync::Arc, time::Duration};
+
+use insights_protocol::{
+    Kind, WireError,
+    batch::{self, Payload},
+    control::{Command, CommandKind, Cursor as WireCursor, ToGateway},
+    frame::{LENGTH_BYTES, MAX_DATA_FRAME, payload_length},
+};
+use insights_store::{
+    Append, Appended, Cursor, Rows, StoreError, StreamId,
+    catalog::{Hop, Level, Loss, NewEvent},
+};
+use quinn::{ReadExactError, RecvStream};
+use serde_json::json;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{
+    Shared,
+    connection::{Ended, Peer},
+    counters::{add, stream_kind},
+    join, rows, stories,
+};
+use crate::{clock::now_us, site::Site};
+
+/// A started frame arrives whole within this time, or its sender is broken: it holds room that others wait for.
+const FRAME: Duration = Duration::from_secs(60);
+
+/// Pause before a batch is sent again that the store could not take.
+const RETRY_MS: u32 = 2_000;
+
+/// Flows older than this are joined with the topology of their own time, not with that of now.
+const LATE_US: i64 = 300_000_000;
+
+/// Late flows of this span share one model, so that a backlog of an hour makes twelve of them.
+const LATE_STEP_US: i64 = 300_000_000;
+
+/// Receipt times outside these bounds are a broken clock: 2015 to a day ahead.
+const EARLIEST_US: i64 = 1_420_070_400_000_000;
+const AHEAD_US: i64 = 86_400_000_000;
+
+/// One stream of a gateway, to its end. `Some` ends the connection too.
+pub(super) async fn receive(mut stream: RecvStream, shared: Arc<Shared>, peer: Peer) -> Option<Ended> {
+    let mut state = Stream {
+        shared: &shared,
+        peer: &peer,
+        kind: None,
+        place: None,
+        wanted: None,
+        in_snapshot: false,
+    };
+    loop {
+        let mut prefix = [0; LENGTH_BYTES];
+        match stream.read_exact(&mut prefix).await {
+            Ok(()) => {}
+            Err(ReadExactError::FinishedEarly(0)) => return None,
+            // The stream was reset: the gateway opens another one, or is gone.
+            Err(ReadExactError::ReadError(_)) => return None,
+            Err(error) => return Some(error.into()),
+        }
+        let length = match payload_length(prefix, MAX_DATA_FRAME) {
+            Ok(length) => length,
+            Err(error) => return Some(error.into()),
+        };
+        let room = match shared.memory.clone().acquire_many_owned(kib(length)).await {
+            Ok(room) => room,
+            Err(_) => return Some(Ended::Draining),
+        };
+        let mut bytes = vec![0; length];
+        match tokio::time::timeout(FRAME, stream.read_exact(&mut bytes)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return None,
+            Err(_) => return Some(Ended::Protocol("a batch stopped in the middle")),
+        }
+        if let Err(ended) = state.batch(bytes, room).await {
+            return Some(ended);
+        }
+    }
+}
+
+fn kib(bytes: usize) -> u32 {
+    // Frames are below 5 MiB.
+    (bytes >> 10) as u32 + 1
+}
+
+struct Stream<'a> {
+    shared: &'a Arc<Shared>,
+    peer: &'a Peer,
+    /// Told by the first batch.
+    kind: Option<Kind>,
+    /// Epoch and durable sequence.
+    place: Option<(u64, Option<u64>)>,
+    /// The sequence that was asked for again: what comes before it does is left.
+    wanted: Option<u64>,
+    in_snapshot: bool,
+}
+
+/// Why a batch was not stored.
+enum Failed {
+    /// It never can be.
+    Broken(String),
+    /// Not now.
+    Store(StoreError),
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Invalid(why) => Failed::Broken(why),
+            other => Failed::Store(other),
+        }
+    }
+}
+
+impl Stream<'_> {
+    async fn batch(&mut self, bytes: Vec<u8>, room: OwnedSemaphorePermit) -> Result<(), Ended> {
+        let envelope = batch::open(&bytes)?;
+        let (epoch, sequence) = (envelope.epoch, envelope.sequence);
+        let kind = self.kind_of(envelope.batch)?;
+        let counters = self.shared.parts.counters.kind(kind);
+        let cursor = Cursor {
+            stream: StreamId {
+                gateway: self.peer.gateway,
+                kind: stream_kind(kind),
+                epoch,
+            },
+            sequence,
+        };
+        let durable = match self.place {
+            Some((of, durable)) if of == epoch => durable,
+            _ => self.shared.parts.store.cursor(self.peer.site, cursor.stream).await?,
+        };
+        self.place = Some((epoch, durable));
+        if let Some(durable) = durable.filter(|durable| sequence <= *durable) {
+            add(&counters.duplicates, 1);
+            return self.acknowledge(kind, epoch, durable).await;
+        }
+        if self.wanted.is_some_and(|wanted| sequence > wanted) {
+            return Ok(());
+        }
+        add(&counters.bytes, bytes.len() as u64);
+        let (stored, records) = match self.decode(bytes, room).await? {
+            Ok((payload, room)) => {
+                let records = payload.len() as u64;
+                let stored = self.store(kind, cursor, payload).await;
+                drop(room);
+                (stored, records)
+            }
+            Err((error, records)) => (Err(Failed::Broken(chain(&error))), records),
+        };
+        match stored {
+            Ok(appended) => {
+                add(&counters.batches, 1);
+                add(
+                    if appended == Appended::Duplicate {
+                        &counters.duplicates
+                    } else {
+                        &counters.records
+                    },
+                    if appended == Appended::Duplicate { 1 } else { records },
+                );
+            }
+            Err(Failed::Broken(why)) => {
+                add(&counters.refused, 1);
+                if let Err(error) = self.pass_over(kind, cursor, records, why).await {
+                    return self.ask_again(kind, sequence, error).await;
+                }
+            }
+            Err(Failed::Store(error)) => return self.ask_again(kind, sequence, error).await,
+        }
+        self.wanted = None;
+        self.place = Some((epoch, Some(sequence)));
+        self.acknowledge(kind, epoch, sequence).await
+    }
+
+    /// The kind of a stream is that of its first batch. Without it nothing can be acknowledged, and the connection ends.
+    fn kind_of(&mut self, batch: &[u8]) -> Result<Kind, Ended> {
+        match (self.kind, batch::header(batch)) {
+            (Some(kind), Ok(header)) if header.kind != kind => Err(Ended::Protocol("a stream of several kinds")),
+            (Some(kind), _) => Ok(kind),
+            (None, Ok(header)) => {
+                self.kind = Some(header.kind);
+                Ok(header.kind)
+            }
+            (None, Err(error)) => Err(error.into()),
+        }
+    }
+
+    /// Opens a batch off the async threads; so many at once as there are cores.
+    #[allow(clippy::type_complexity, reason = "used once, read from the outside in")]
+    async fn decode(&self, bytes: Vec<u8>, room: OwnedSemaphorePermit) -> Result<Result<(Payload, OwnedSemaphorePermit), (WireError, u64)>, Ended> {
+        let permit = self.shared.decoding.clone().acquire_owned().await.map_err(|_| Ended::Draining)?;
+        let decoded = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            let batch = batch::open(&bytes).map_err(|error| (error, 0))?.batch;
+            let records = batch::header(batch).map_or(0, |header| u64::from(header.records));
+            let (_, payload) = batch::decode(batch).map_err(|error| (error, records))?;
+            Ok((payload, room))
+        });
+        decoded.await.map_err(|_| Ended::Protocol("a batch could not be decoded"))
+    }
+
+    /// Rows and cursor, in one commit.
+    async fn store(&mut self, kind: Kind, cursor: Cursor, payload: Payload) -> Result<Appended, Failed> {
+        let (site, gateway, parts) = (self.peer.site, self.peer.gateway, &self.shared.parts);
+        let arrived: Vec<i64> = times(&payload);
+        let appended = match payload {
+            Payload::Topology(changes) => self.store_topology(cursor, changes).await?,
+            Payload::Events(events) => {
+                let events = events.into_iter().map(|event| rows::event(gateway, event)).collect();
+                parts.store.catalog().append_events(site, Some(cursor), events).await?
+            }
+            Payload::Meters(readings) => {
+                let rows = Rows::Meters(rows::meters(readings));
+                parts.store.series().append(site, Append { cursor, rows }).await?
+            }
+            Payload::Flows(flows) => {
+                let latest = now_us() + AHEAD_US;
+                if let Some(bad) = flows
+                    .iter()
+                    .map(|flow| flow.received_us)
+                    .find(|time| !(EARLIEST_US..latest).contains(time))
+                {
+                    return Err(Failed::Broken(format!(
+                        "a flow has the time {bad} µs, which a clock that is right does not show"
+                    )));
+                }
+                let oldest = flows.iter().map(|flow| flow.received_us).min().unwrap_or(0);
+                let model = self.model_of(oldest).await?;
+                let joined = tokio::task::spawn_blocking(move || join::join(&model, gateway, &flows));
+                let joined = joined.await.map_err(|_| Failed::Broken("its records could not be joined".to_owned()))?;
+                let rows = Rows::Flows {
+                    rows: joined.rows,
+                    paths: joined.paths,
+                };
+                parts.store.series().append(site, Append { cursor, rows }).await?
+            }
+        };
+        if appended == Appended::Committed {
+            parts.counters.hop(site, gateway, kind, Hop::Arrived, arrived.into_iter());
+        }
+        Ok(appended)
+    }
+
+    async fn store_topology(&mut self, cursor: Cursor, changes: Vec<insights_protocol::topology::Change>) -> Result<Appended, Failed> {
+        use insights_protocol::topology::Change;
+        let (site, gateway, parts) = (self.peer.site, self.peer.gateway, &self.shared.parts);
+        let at_us = changes.last().map_or(0, Change::at_us);
+        let begins = changes.iter().any(|change| matches!(change, Change::SnapshotBegin { .. }));
+        let applied = parts.sites.apply(site, cursor, rows::topology(changes)).await?;
+        let in_snapshot = self.in_snapshot || begins;
+        self.in_snapshot = in_snapshot && applied.snapshot.is_none();
+        let events = stories::of_batch(&applied.site, gateway, at_us, &applied.effects, in_snapshot, applied.snapshot);
+        if !events.is_empty() {
+            self.tell(events).await;
+        }
+        if applied.snapshot.is_some_and(|done| done.seen < done.expected) {
+            self.want_snapshot().await;
+        }
+        Ok(applied.appended)
+    }
+
+    /// The topology as of flows of this age.
+    async fn model_of(&self, time_us: i64) -> Result<Arc<Site>, StoreError> {
+        let (site, sites) = (self.peer.site, &self.shared.parts.sites);
+        let live = sites.current(site).await?;
+        if now_us() - time_us <= LATE_US {
+            return Ok(live);
+        }
+        let past = sites.past(site, time_us.div_euclid(LATE_STEP_US) * LATE_STEP_US + LATE_STEP_US).await?;
+        // Flows can be older than the first snapshot.
+        Ok(if past.is_empty() { live } else { past })
+    }
+
+    /// Counts and tells a batch that can't be stored, and moves its cursor.
+    async fn pass_over(&mut self, kind: Kind, cursor: Cursor, records: u64, why: String) -> Result<(), StoreError> {
+        let (site, gateway, parts, now) = (self.peer.site, self.peer.gateway, &self.shared.parts, now_us());
+        tracing::warn!(%gateway, %kind, sequence = cursor.sequence, records, why, "batch refused");
+        let fields = json!({ "kind": kind.name(), "sequence": cursor.sequence, "records": records, "why": why });
+        let mut event = rows::own_event(
+            now,
+            Level::Error,
+            "batch.refused",
+            format!("a batch of {records} {kind} records could not be read and was left out: {why}"),
+            Some(gateway),
+            fields,
+        );
+        event.loss = Some(Loss {
+            kind: stream_kind(kind),
+            records,
+            first_us: now,
+            last_us: now,
+            cause: "refused".to_owned(),
+        });
+        match kind {
+            Kind::Topology => {
+                parts.sites.apply(site, cursor, Vec::new()).await?;
+                self.tell(vec![event]).await;
+                // What was in it is not known: only a snapshot makes the model whole again.
+                self.want_snapshot().await;
+            }
+            Kind::Events => {
+                parts.store.catalog().append_events(site, Some(cursor), vec![event]).await?;
+            }
+            Kind::Meters | Kind::Flows => {
+                let rows = if kind == Kind::Meters {
+                    Rows::Meters(Vec::new())
+                } else {
+                    Rows::Flows {
+                        rows: Vec::new(),
+                        paths: Vec::new(),
+                    }
+                };
+                parts.store.series().append(site, Append { cursor, rows }).await?;
+                self.tell(vec![event]).await;
+            }
+        }
+        parts.counters.hop_count(site, gateway, kind, Hop::Refused, now, records);
+        Ok(())
+    }
+
+    async fn tell(&self, events: Vec<NewEvent>) {
+        if let Err(error) = self.shared.parts.store.catalog().append_events(self.peer.site, None, events).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "could not keep events");
+        }
+    }
+
+    async fn want_snapshot(&self) {
+        let command = Command {
+            id: self.shared.parts.gateways.command_id(),
+            what: CommandKind::ResendTopology,
+        };
+        // A connection that ends asks for nothing; the gateway sends a snapshot when it comes back with a new epoch only, so this is told.
+        if self.peer.out.send(ToGateway::Command(command)).await.is_err() {
+            tracing::warn!(gateway = %self.peer.gateway, "could not ask for a snapshot: the gateway is gone");
+        }
+    }
+
+    async fn ask_again(&mut self, kind: Kind, sequence: u64, error: StoreError) -> Result<(), Ended> {
+        add(&self.shared.parts.counters.kind(kind).retries, 1);
+        tracing::error!(gateway = %self.peer.gateway, %kind, sequence, error = &error as &dyn std::error::Error, "could not store a batch");
+        self.wanted = Some(sequence);
+        self.send(ToGateway::Retry { kind, after_ms: RETRY_MS }).await
+    }
+
+    async fn acknowledge(&self, kind: Kind, epoch: u64, sequence: u64) -> Result<(), Ended> {
+        self.send(ToGateway::Ack(WireCursor { kind, epoch, sequence })).await
+    }
+
+    async fn send(&self, message: ToGateway) -> Result<(), Ended> {
+        self.peer.out.send(message).await.map_err(|_| Ended::Draining)
+    }
+}
+
+/// The time of each record.
+fn times(payload: &Payload) -> Vec<i64> {
+    match payload {
+        Payload::Topology(records) => records.iter().map(insights_protocol::topology::Change::at_us).collect(),
+        Payload::Events(records) => records.iter().map(|event| event.at_us).collect(),
+        Payload::Meters(records) => records.iter().map(|reading| reading.at_us).collect(),
+        Payload::Flows(records) => records.iter().map(|flow| flow.received_us).collect(),
+    }
+}
+
+/// An error with its causes, for an event.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
