@@ -161,8 +161,8 @@ impl Config {
         let mut own = Section::new("insights_cloud", &json["insights_cloud"]);
 
         let enabled = own.bool("enabled", true);
-        let host = own.text("gateway.host", DEFAULT_HOST, "a host name or an address", |host| read::host(host));
-        let server_name = own.optional("gateway.server_name", "empty, a host name or an address", |name| read::host(name));
+        let host = own.text("gateway.host", DEFAULT_HOST, "a host name or an address", read::host);
+        let server_name = own.optional("gateway.server_name", "empty, a host name or an address", read::host);
         let gateway = GatewayConfig {
             port: own.int("gateway.port", DEFAULT_PORT.into(), 1, 65_535) as u16,
             ca_file: own.optional("gateway.ca_file", "empty or an absolute path", read::path),

@@ -324,3 +324,25 @@ async fn finish(parts: impl IntoIterator<Item = JoinHandle<()>>, time: Duration)
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_in_a_part_is_told_and_ends_nothing_else() {
+        let config = r#"{"host_id": "c0ffee00-0000-4000-8000-000000000001"}"#;
+        let config = Arc::new(Config::from_json(config).unwrap());
+        let (pipe, _end) = Pipe::new(Settings {
+            kinds: config.data,
+            metering_interval: config.metering_interval,
+        });
+        let shared = Shared::new(config, pipe);
+        let broken = part("broken", &shared, async { panic!("it was {}", 42) });
+        let good = part("good", &shared, async { tokio::task::yield_now().await });
+        broken.await.unwrap();
+        good.await.unwrap();
+        let status = shared.status();
+        assert_eq!((status.state.as_str(), status.failures), ("failed", vec!["broken: it was 42".to_owned()]));
+    }
+}

@@ -122,15 +122,25 @@ fn a_bad_configuration_starts_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(folder.path(), None);
     config["insights_cloud"]["gateway"]["port"] = json!(70_000);
-    let Err(StartError::Config(error)) = Gateway::start(&config.to_string()) else { panic!("it started") };
-    assert_eq!(error.to_string(), "configuration: insights_cloud.gateway.port is 70000: must be a whole number from 1 to 65535");
+    let Err(StartError::Config(error)) = Gateway::start(&config.to_string()) else {
+        panic!("it started")
+    };
+    assert_eq!(
+        error.to_string(),
+        "configuration: insights_cloud.gateway.port is 70000: must be a whole number from 1 to 65535"
+    );
     assert!(!folder.path().join("spool").exists());
 }
 
 #[test]
 fn a_gateway_that_is_dropped_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
-    let threads = || std::fs::read_dir("/proc/self/task").unwrap().filter(|task| comm(task.as_ref().unwrap()).starts_with("insights")).count();
+    let threads = || {
+        std::fs::read_dir("/proc/self/task")
+            .unwrap()
+            .filter(|task| comm(task.as_ref().unwrap()).starts_with("insights"))
+            .count()
+    };
     let before = threads();
     drop(Gateway::start(&config(folder.path(), None).to_string()).unwrap());
     for _ in 0..500 {

@@ -299,6 +299,16 @@ impl Lane {
         Ok(true)
     }
 
+    /// Gives the last segment up when all that it holds is acknowledged. `false` when there is nothing to gain.
+    pub(crate) fn reclaim(&mut self) -> Result<bool, SpoolError> {
+        let holds = self.segments.last_key_value().is_some_and(|(&first, _)| first < self.durable.next);
+        if self.acknowledged + 1 < self.durable.next || self.written != self.durable || !holds {
+            return Ok(false);
+        }
+        self.roll()?;
+        Ok(true)
+    }
+
     /// Gives the lane another epoch; its records keep their numbers.
     pub(crate) fn renew(&mut self, epoch: u64) -> Result<(), SpoolError> {
         // Newest first: an opening after a crash in between takes the epoch of the last segment and goes on with the others.

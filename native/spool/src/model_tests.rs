@@ -402,6 +402,18 @@ fn flows_give_way_before_meters_and_topology_never() {
 }
 
 #[test]
+fn a_full_lane_whose_records_are_all_acknowledged_takes_more() {
+    let disk = SimDisk::default();
+    let spool = open(&disk, 0).unwrap();
+    // The second one does not fit beside the first.
+    for number in 1..5 {
+        assert_eq!(spool.append(&[entry(0, &[0; 2_000])]).remove(0).unwrap(), number);
+        assert!(matches!(spool.append(&[entry(0, &[0; 2_000])]).remove(0), Err(SpoolError::Full { .. })));
+        spool.ack(0, number).unwrap();
+    }
+}
+
+#[test]
 fn what_may_have_arrived_does_not_give_way() {
     let disk = SimDisk::default();
     let spool = open(&disk, 0).unwrap();

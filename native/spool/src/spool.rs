@@ -187,7 +187,11 @@ impl State {
             lane: lanes[lane].options.name,
         };
         while lanes[lane].bytes() + need > lanes[lane].options.max_bytes {
-            if lanes[lane].options.when_full == WhenFull::Refuse || !lanes[lane].evict(losses)? {
+            let gained = match lanes[lane].options.when_full {
+                WhenFull::Refuse => lanes[lane].reclaim()?,
+                WhenFull::DropOldest => lanes[lane].evict(losses)?,
+            };
+            if !gained {
                 return Err(full);
             }
         }

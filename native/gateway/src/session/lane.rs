@@ -73,8 +73,9 @@ impl Lane {
     /// `true` when it was new.
     pub(super) fn ack(&mut self, now: Duration, sequence: u64) -> bool {
         let new = sequence >= self.send || self.flight.front().is_some_and(|(first, _)| *first <= sequence);
-        while let Some((_, bytes)) = self.flight.pop_front_if(|(number, _)| *number <= sequence) {
+        while let Some(&(_, bytes)) = self.flight.front().filter(|(number, _)| *number <= sequence) {
             self.flight_bytes -= bytes;
+            self.flight.pop_front();
         }
         self.send = self.send.max(sequence + 1);
         self.moved_at = now;

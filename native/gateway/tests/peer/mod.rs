@@ -33,24 +33,24 @@ use tokio::sync::broadcast;
 
 /// What the peer does.
 #[derive(Clone, Debug)]
-pub struct Behaviour {
+pub(crate) struct Behaviour {
     /// Name and dates of its certificate.
-    pub name: String,
-    pub expired: bool,
-    pub alpn: Vec<u8>,
+    pub(crate) name: String,
+    pub(crate) expired: bool,
+    pub(crate) alpn: Vec<u8>,
     /// Answered to the greeting instead of a welcome.
-    pub refuse: Option<Refusal>,
+    pub(crate) refuse: Option<Refusal>,
     /// Refuses every client certificate in the handshake.
-    pub refuse_in_handshake: bool,
+    pub(crate) refuse_in_handshake: bool,
     /// The version that it claims.
-    pub protocol: u16,
-    pub settings: Settings,
+    pub(crate) protocol: u16,
+    pub(crate) settings: Settings,
     /// Closes each connection after so many batches.
-    pub close_after: Option<usize>,
+    pub(crate) close_after: Option<usize>,
     /// Keeps what it acknowledges to itself for the first so many batches.
-    pub ack: bool,
+    pub(crate) ack: bool,
     /// Refuses every so many-th batch for now.
-    pub retry_every: Option<u64>,
+    pub(crate) retry_every: Option<u64>,
 }
 
 impl Default for Behaviour {
@@ -72,23 +72,23 @@ impl Default for Behaviour {
 
 /// What the peer saw.
 #[derive(Debug, Default)]
-pub struct Seen {
-    pub hellos: Vec<Hello>,
-    pub reports: Vec<Report>,
-    pub done: Vec<CommandDone>,
-    pub byes: usize,
+pub(crate) struct Seen {
+    pub(crate) hellos: Vec<Hello>,
+    pub(crate) reports: Vec<Report>,
+    pub(crate) done: Vec<CommandDone>,
+    pub(crate) byes: usize,
     /// Batches that were taken over, in their order, by kind and epoch.
-    pub taken: BTreeMap<(Kind, u64), Vec<(u64, Payload)>>,
+    pub(crate) taken: BTreeMap<(Kind, u64), Vec<(u64, Payload)>>,
     /// All batches that came, also those that came again.
-    pub batches: usize,
+    pub(crate) batches: usize,
 }
 
 #[derive(Debug)]
-pub struct Peer {
-    pub address: SocketAddr,
-    pub ca_file: PathBuf,
-    pub seen: Arc<Mutex<Seen>>,
-    pub behaviour: Arc<Mutex<Behaviour>>,
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
+    pub(crate) ca_file: PathBuf,
+    pub(crate) seen: Arc<Mutex<Seen>>,
+    pub(crate) behaviour: Arc<Mutex<Behaviour>>,
     orders: broadcast::Sender<ToGateway>,
     closes: broadcast::Sender<u32>,
     endpoint: Endpoint,
@@ -96,7 +96,7 @@ pub struct Peer {
 
 impl Peer {
     /// Listens on a free port; its root of trust is written into the folder.
-    pub fn start(folder: &Path, behaviour: Behaviour) -> Peer {
+    pub(crate) fn start(folder: &Path, behaviour: Behaviour) -> Peer {
         let ca_file = folder.join("peer-ca.pem");
         let (server, ca) = server_config(&behaviour);
         std::fs::write(&ca_file, ca).unwrap();
@@ -129,25 +129,25 @@ impl Peer {
         peer
     }
 
-    pub fn say(&self, message: ToGateway) {
+    pub(crate) fn say(&self, message: ToGateway) {
         let _ = self.orders.send(message);
     }
 
-    pub fn command(&self, command: Command) {
+    pub(crate) fn command(&self, command: Command) {
         self.say(ToGateway::Command(command));
     }
 
-    pub fn close_all(&self, code: u32) {
+    pub(crate) fn close_all(&self, code: u32) {
         let _ = self.closes.send(code);
     }
 
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.endpoint.close(VarInt::from_u32(close::NORMAL), b"");
     }
 }
 
 /// Waits until it holds. A test that waits in vain fails by its harness.
-pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     for _ in 0..3_000 {
         if holds() {
             return;
