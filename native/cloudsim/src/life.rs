@@ -13,17 +13,21 @@ use crate::{
     agent::{Agent, Context},
     clock,
     ledger::Ledger,
-    nsdb::Nsdb,
+    nsdb::{Nsdb, NsdbError},
     obj::Kind,
     plan::{Plan, Role, tap_name},
     run::listen,
     translate::SecurityGroupRule,
     view::{Learned, View},
+    zk::ZkError,
 };
 
 /// Events that end by themselves last for between these seconds.
 const SHORTEST: f64 = 30.0;
 const LONGEST: f64 = 120.0;
+
+/// Between two attempts to write the NSDB.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// What may happen.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -172,12 +176,23 @@ impl Life {
     /// Writes what changed, and lets agents and traffic see it.
     async fn apply(&mut self, told: String) -> bool {
         let changes = self.plan.lock().zoom.take_changes();
-        if let Err(error) = self.nsdb.lock().await.commit(&changes).await {
-            log::error!(
-                "{told}, but the NSDB was not written: {error}: {}",
-                std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default()
-            );
-            return false;
+        // What the plan has is what the NSDB must become: a server that is away is waited for.
+        let mut waiting = false;
+        loop {
+            match self.nsdb.lock().await.commit(&changes).await {
+                Ok(()) => break,
+                Err(error @ NsdbError::Write(ZkError::Refused { .. })) => {
+                    let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+                    log::error!("{told}, but the NSDB refused it: {cause}");
+                    return false;
+                }
+                Err(error) if !waiting => {
+                    waiting = true;
+                    log::warn!("{told}, but the NSDB can't be written yet: {error}");
+                }
+                Err(_) => {}
+            }
+            sleep(RETRY).await;
         }
         let (plan, learned) = (self.plan.clone(), self.context.learned.read().clone());
         // Compiling a large cloud takes long enough to hold up other tasks.
