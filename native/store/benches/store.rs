@@ -14,10 +14,11 @@ use std::{
     time::Duration,
 };
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use futures::future::join_all;
 use insights_store::{
-    End, FlowFilter, FlowTest, MeterKey, Period, Prefix, Rows, SiteId, Store, StoreOptions, StreamKind, Verdict,
+    AccountId, End, FlowFilter, FlowTest, MeterKey, Period, Prefix, Rows, SiteId, Store, StoreOptions, StreamKind, Verdict,
+    catalog::{Account, Catalog, Node, Site, TopologyChange},
     query::{Budget, Dimension, DropsQuery, FlowQuery, HistogramQuery, HitsQuery, MeterQuery, TopQuery, TotalsOf, TotalsQuery},
 };
 use support::{Cloud, DAY_US, EPOCH_US, MINUTE_US, cursor};
@@ -213,5 +214,74 @@ async fn fill(store: &Store, cloud: &mut Cloud) {
     }
 }
 
-criterion_group!(benches, append, group_commit, questions);
+/// A cloud of 20,000 objects: its snapshot, the same again after a reconnect, and its state at a past moment.
+fn topology(criterion: &mut Criterion) {
+    const NODES: usize = 20_000;
+    let runtime = Runtime::new().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(dir.path()).unwrap();
+    let account = Account {
+        id: AccountId::random(),
+        email: "bench@example.org".into(),
+        name: String::new(),
+        password_hash: String::new(),
+        created_us: 0,
+    };
+    let site = |id| Site {
+        id,
+        account: account.id,
+        name: String::new(),
+        created_us: 0,
+        deleted_us: None,
+        quota_bytes: 0,
+        settings: "{}".into(),
+    };
+    runtime.block_on(catalog.create_account(account.clone())).unwrap();
+    let snapshot: Vec<TopologyChange> = std::iter::once(TopologyChange::SnapshotBegin { at_us: EPOCH_US })
+        .chain((0..NODES).map(|number| {
+            TopologyChange::Put(Node {
+                path: format!("zoom/0/models/Port/{}", uuid::Uuid::from_u128(number as u128)),
+                data: vec![b'x'; 400],
+                mzxid: number as i64,
+                version: 0,
+                ctime_ms: 0,
+                mtime_ms: 0,
+                ephemeral_owner: 0,
+                at_us: EPOCH_US,
+            })
+        }))
+        .chain([TopologyChange::SnapshotEnd {
+            at_us: EPOCH_US,
+            nodes: NODES as u64,
+        }])
+        .collect();
+    let sequence = AtomicU64::new(0);
+    let apply = |id| {
+        let at = cursor(1, StreamKind::Topology, 1, sequence.fetch_add(1, Ordering::Relaxed));
+        runtime.block_on(catalog.apply_topology(id, at, snapshot.clone())).unwrap()
+    };
+    let mut group = criterion.benchmark_group("topology");
+    group.sample_size(10).throughput(Throughput::Elements(NODES as u64));
+    group.bench_function("first_snapshot", |bencher| {
+        bencher.iter_batched(
+            || {
+                let id = SiteId::random();
+                runtime.block_on(catalog.create_site(site(id))).unwrap();
+                id
+            },
+            apply,
+            BatchSize::PerIteration,
+        );
+    });
+    let id = SiteId::random();
+    runtime.block_on(catalog.create_site(site(id))).unwrap();
+    apply(id);
+    group.bench_function("same_snapshot_again", |bencher| bencher.iter(|| apply(id)));
+    group.bench_function("state_at_a_time", |bencher| {
+        bencher.iter(|| runtime.block_on(catalog.topology_at(id, EPOCH_US + 1)).unwrap())
+    });
+    group.finish();
+}
+
+criterion_group!(benches, append, group_commit, questions, topology);
 criterion_main!(benches);

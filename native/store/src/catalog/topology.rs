@@ -198,6 +198,7 @@ fn put(tx: &Transaction<'_>, site: SiteId, state: &State, mut node: Node, effect
             .map_err(failed)?,
     };
     let failed = StoreError::catalog("store a node");
+    let is_new = known.is_none();
     let live = known.and_then(|known| known.version);
     let unchanged = match live {
         Some(version) => tx
@@ -211,10 +212,7 @@ fn put(tx: &Transaction<'_>, site: SiteId, state: &State, mut node: Node, effect
         live
     } else {
         // The gateway's clock may have been set back: spans of one node never overlap.
-        let newest: Option<i64> = tx
-            .prepare_cached("SELECT max(max(valid_from_us, coalesce(valid_to_us, valid_from_us))) FROM topology_versions WHERE node = ?")
-            .and_then(|mut select| select.query_row([id], |row| row.get(0)))
-            .map_err(StoreError::catalog("store a node"))?;
+        let newest: Option<i64> = if is_new { None } else { newest_end(tx, id)? };
         node.at_us = newest.map_or(node.at_us, |newest| newest.max(node.at_us));
         if let Some(version) = live {
             end_version(tx, version, node.at_us)?;
@@ -245,6 +243,16 @@ fn put(tx: &Transaction<'_>, site: SiteId, state: &State, mut node: Node, effect
         .and_then(|mut update| update.execute(params![id, state.generation, live]))
         .map_err(StoreError::catalog("store a node"))?;
     Ok(())
+}
+
+/// End of the newest version of a node, or its begin while it holds. The versions' order is that of their begins.
+fn newest_end(tx: &Transaction<'_>, node: i64) -> Result<Option<i64>, StoreError> {
+    tx.prepare_cached(
+        "SELECT max(valid_from_us, coalesce(valid_to_us, valid_from_us)) FROM topology_versions WHERE node = ?
+         ORDER BY valid_from_us DESC, id DESC LIMIT 1",
+    )
+    .and_then(|mut select| select.query_row([node], |row| row.get(0)).optional())
+    .map_err(StoreError::catalog("find a node's newest version"))
 }
 
 fn close(tx: &Transaction<'_>, live: Live, path: String, at_us: i64, effects: &mut Vec<TopologyEffect>) -> Result<(), StoreError> {
