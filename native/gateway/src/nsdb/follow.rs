@@ -26,6 +26,8 @@ const MAX_ARMS: usize = 4;
 /// Changes that wait for the pipe: above the first bound nothing more is asked, above the second nothing more is read.
 const ASK_BYTES: usize = 4 << 20;
 const READ_BYTES: usize = 16 << 20;
+/// Time for which changes are gathered while more are read.
+const MAX_GATHER: Duration = Duration::from_millis(20);
 /// Messages that are handled before other things are looked at.
 const BURST: usize = 256;
 /// Pauses between rounds of connecting.
@@ -58,6 +60,8 @@ struct Follower<'a> {
     /// Watches that are set again are set as of this transaction: the newest one when the connection was lost. It stays until all are set.
     arm_since: Option<i64>,
     snapshot_began: Instant,
+    /// A list on its way into the pipe.
+    sending: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// Nodes that can't be read for another reason than that they are gone are told once a connection.
     told_unreadable: bool,
 }
@@ -76,6 +80,7 @@ impl<'a> Follower<'a> {
             last_zxid: 0,
             arm_since: None,
             snapshot_began: Instant::now(),
+            sending: None,
             told_unreadable: false,
         }
     }
@@ -91,6 +96,7 @@ impl<'a> Follower<'a> {
             // Watches that were being set again keep the older mark.
             self.arm_since.get_or_insert(self.last_zxid);
             self.tracker.disconnected();
+            self.flush().await;
             let text = format!("connection to ZooKeeper lost: {}", chain(&error));
             log::warn!("{text}; trying again");
             self.pipe.event(event(Level::Warning, "nsdb.connection_lost", text, &[]));
@@ -180,7 +186,7 @@ impl<'a> Follower<'a> {
         let mut resend = self.pipe.resend();
         let (mut settings_open, mut resend_open) = (true, true);
         let mut flight = Flight::default();
-        let mut sending: Option<Pin<Box<dyn Future<Output = ()> + Send>>> = None;
+        let mut sent = Instant::now();
         loop {
             let Some(link) = self.link.as_mut() else {
                 return LinkError::Closed;
@@ -188,14 +194,19 @@ impl<'a> Follower<'a> {
             if self.shipper.waiting() < ASK_BYTES {
                 flight.fill(link, &mut self.tracker, self.place, &mut self.arm_since);
             }
-            if sending.is_none() && self.shipper.waiting() > 0 && (self.shipper.is_full() || !link.has_input()) {
-                let (pipe, list) = (self.pipe.clone(), self.shipper.take());
-                sending = Some(Box::pin(async move { pipe.topology(list).await }));
+            // Full lists while much is read; else what is there as soon as nothing more is about to come.
+            let due = self.shipper.is_full() || !link.has_input() && (flight.reads.is_empty() || sent.elapsed() > MAX_GATHER);
+            if self.sending.is_none() && self.shipper.waiting() > 0 && due {
+                sent = Instant::now();
+                self.send();
             }
+            let Some(link) = self.link.as_mut() else {
+                return LinkError::Closed;
+            };
             let read = self.shipper.waiting() < READ_BYTES;
             tokio::select! {
                 biased;
-                () = async { sending.as_mut().expect("guarded").await }, if sending.is_some() => sending = None,
+                () = arrive(&mut self.sending) => {}
                 open = settings.changed(), if settings_open => {
                     settings_open = open.is_ok();
                     self.set_kinds(settings.borrow_and_update().kinds);
@@ -216,6 +227,25 @@ impl<'a> Follower<'a> {
                     }
                 },
             }
+        }
+    }
+
+    /// Begins to send the changes that wait longest.
+    fn send(&mut self) {
+        let (pipe, list) = (self.pipe.clone(), self.shipper.take());
+        self.sending = Some(Box::pin(async move { pipe.topology(list).await }));
+    }
+
+    /// Sends all changes that wait.
+    async fn flush(&mut self) {
+        loop {
+            if self.sending.is_some() {
+                arrive(&mut self.sending).await;
+            }
+            if self.shipper.waiting() == 0 {
+                return;
+            }
+            self.send();
         }
     }
 
@@ -307,6 +337,15 @@ impl<'a> Follower<'a> {
         self.snapshot_began = Instant::now();
         self.tracker.resend(&mut self.shipper);
     }
+}
+
+/// Ends when the list is in the pipe; never when there is none. Safe to drop and call again.
+async fn arrive(sending: &mut Option<Pin<Box<dyn Future<Output = ()> + Send>>>) {
+    match sending {
+        Some(list) => list.await,
+        None => std::future::pending().await,
+    }
+    *sending = None;
 }
 
 /// What was asked and not answered.

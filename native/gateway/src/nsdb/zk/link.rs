@@ -184,6 +184,16 @@ impl Link {
         Ok(())
     }
 
+    /// Bytes that a large frame still lacks, so that its buffer grows once.
+    fn rest_of_frame(&self) -> usize {
+        match self.input.first_chunk::<4>() {
+            Some(length) => (u32::from_be_bytes(*length) as usize + 4)
+                .min(codec::MAX_FRAME)
+                .saturating_sub(self.input.len()),
+            None => 0,
+        }
+    }
+
     /// Puts a request behind those that wait to be sent and says under which number its reply comes.
     pub fn send(&mut self, request: &Request<'_>) -> i32 {
         let xid = match request {
@@ -200,7 +210,7 @@ impl Link {
 
     /// Whether [`Link::next`] has something without waiting.
     pub fn has_input(&self) -> bool {
-        self.input.len() >= 4 && self.input.len() - 4 >= u32::from_be_bytes([self.input[0], self.input[1], self.input[2], self.input[3]]) as usize
+        self.input.len() > 4 && self.rest_of_frame() == 0
     }
 
     /// The next message. Writes what waits and pings meanwhile. With `read` false nothing more is read from the server; the session lives
@@ -232,7 +242,7 @@ impl Link {
             let ping_at = self.last_sent + self.session_timeout / 3;
             let patience = self.session_timeout * 2 / 3;
             let wake_at = if read { ping_at.min(self.last_received + patience) } else { ping_at };
-            self.input.reserve(READ_BYTES);
+            self.input.reserve(self.rest_of_frame().max(READ_BYTES));
             tokio::select! {
                 got = self.reader.read_buf(&mut self.input), if read => {
                     if got.map_err(LinkError::Io)? == 0 {
