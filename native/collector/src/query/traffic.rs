@@ -93,8 +93,14 @@ pub async fn lines(
             }
         }
     }
-    let lines = sums.into_iter().map(line).collect();
     let gaps = gaps(period, now_us, start_us, step_us, keys.len(), &covered);
+    // A sum of which half is missing would look like less traffic.
+    for (at, _) in covered.iter().enumerate().filter(|(at, _)| in_gap(&gaps, start_us + *at as i64 * step_us, step_us)) {
+        for sum in &mut sums {
+            sum[at].known = false;
+        }
+    }
+    let lines = sums.into_iter().map(line).collect();
     Ok(Traffic {
         start_us,
         step_us,
@@ -206,6 +212,10 @@ fn gaps(period: Period, now_us: i64, start_us: i64, step_us: i64, keys: usize, c
         }
     }
     gaps
+}
+
+fn in_gap(gaps: &[(i64, i64)], from_us: i64, step_us: i64) -> bool {
+    gaps.iter().any(|(begin, end)| *begin < from_us + step_us && from_us < *end)
 }
 
 #[cfg(test)]

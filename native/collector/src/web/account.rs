@@ -70,13 +70,13 @@ struct ConfirmPage {
 }
 
 #[derive(Deserialize, Default)]
-pub struct Asked {
+pub(crate) struct Asked {
     #[serde(default)]
     done: String,
 }
 
 #[derive(Deserialize)]
-pub struct NameForm {
+pub(crate) struct NameForm {
     #[serde(default)]
     csrf: String,
     #[serde(default)]
@@ -84,7 +84,7 @@ pub struct NameForm {
 }
 
 #[derive(Deserialize)]
-pub struct PasswordForm {
+pub(crate) struct PasswordForm {
     #[serde(default)]
     csrf: String,
     #[serde(default)]
@@ -94,7 +94,7 @@ pub struct PasswordForm {
 }
 
 #[derive(Deserialize)]
-pub struct KeyForm {
+pub(crate) struct KeyForm {
     #[serde(default)]
     csrf: String,
     #[serde(default)]
@@ -108,7 +108,7 @@ pub struct KeyForm {
     confirm: String,
 }
 
-pub async fn page(State(app): State<App>, SignedIn(session): SignedIn, Query(asked): Query<Asked>) -> Result<Response, WebError> {
+pub(crate) async fn page(State(app): State<App>, SignedIn(session): SignedIn, Query(asked): Query<Asked>) -> Result<Response, WebError> {
     let done = match asked.done.as_str() {
         "name" => "The name is changed.",
         "added" => "The fingerprint is added: the gateway gets in with its next try.",
@@ -118,7 +118,7 @@ pub async fn page(State(app): State<App>, SignedIn(session): SignedIn, Query(ask
     show(&app, &session, done, String::new()).await
 }
 
-pub async fn rename(
+pub(crate) async fn rename(
     State(app): State<App>,
     SignedIn(session): SignedIn,
     headers: HeaderMap,
@@ -128,7 +128,7 @@ pub async fn rename(
     outcome(&app, &session, app.accounts.rename(&session, &form.name).await, "/account?done=name").await
 }
 
-pub async fn password(
+pub(crate) async fn password(
     State(app): State<App>,
     SignedIn(session): SignedIn,
     Client(client): Client,
@@ -140,7 +140,7 @@ pub async fn password(
     outcome(&app, &session, changed, "/sign-in").await
 }
 
-pub async fn add_fingerprint(
+pub(crate) async fn add_fingerprint(
     State(app): State<App>,
     SignedIn(session): SignedIn,
     headers: HeaderMap,
@@ -152,11 +152,11 @@ pub async fn add_fingerprint(
     outcome(&app, &session, added, "/account?done=added").await
 }
 
-pub async fn confirm_delete(State(app): State<App>, SignedIn(session): SignedIn, Query(form): Query<KeyForm>) -> Result<Response, WebError> {
+pub(crate) async fn confirm_delete(State(app): State<App>, SignedIn(session): SignedIn, Query(form): Query<KeyForm>) -> Result<Response, WebError> {
     confirm(&app, &session, &form, String::new()).await
 }
 
-pub async fn delete_fingerprint(
+pub(crate) async fn delete_fingerprint(
     State(app): State<App>,
     SignedIn(session): SignedIn,
     headers: HeaderMap,

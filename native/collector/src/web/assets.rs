@@ -49,12 +49,12 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// Where a file is, for example `/static/0123456789abcdef/manager.css`.
-pub fn url(name: &str) -> String {
+pub(crate) fn url(name: &str) -> String {
     format!("/static/{}/{name}", *VERSION)
 }
 
 /// Serves a file. One of an older version is answered with the present one, which browsers must not keep.
-pub async fn serve(Path((version, name)): Path<(String, String)>) -> Response {
+pub(crate) async fn serve(Path((version, name)): Path<(String, String)>) -> Response {
     let Some(asset) = ASSETS.iter().find(|asset| asset.name == name) else {
         return StatusCode::NOT_FOUND.into_response();
     };

@@ -26,19 +26,19 @@ use crate::{
 };
 
 /// Signed in, at a site of the account.
-pub struct Ctx {
-    pub app: App,
-    pub session: Session,
-    pub scope: SiteScope,
-    pub site: Arc<Site>,
-    pub sites: Vec<SiteInfo>,
-    pub site_name: String,
-    pub gateways: Vec<catalog::Gateway>,
-    pub now_us: i64,
-    pub spec: PeriodSpec,
-    pub period: Period,
-    pub params: Params,
-    pub uri: Uri,
+pub(crate) struct Ctx {
+    pub(crate) app: App,
+    pub(crate) session: Session,
+    pub(crate) scope: SiteScope,
+    pub(crate) site: Arc<Site>,
+    pub(crate) sites: Vec<SiteInfo>,
+    pub(crate) site_name: String,
+    pub(crate) gateways: Vec<catalog::Gateway>,
+    pub(crate) now_us: i64,
+    pub(crate) spec: PeriodSpec,
+    pub(crate) period: Period,
+    pub(crate) params: Params,
+    pub(crate) uri: Uri,
 }
 
 impl FromRequestParts<App> for Ctx {
@@ -85,22 +85,22 @@ impl FromRequestParts<App> for Ctx {
 }
 
 impl Ctx {
-    pub fn store(&self) -> &Store {
+    pub(crate) fn store(&self) -> &Store {
         &self.app.store
     }
 
     /// Begin of all links of the site.
-    pub fn base(&self) -> String {
+    pub(crate) fn base(&self) -> String {
         format!("/s/{}", self.scope.site())
     }
 
     /// A link to another page of the site that keeps the period.
-    pub fn to(&self, path: &str) -> String {
+    pub(crate) fn to(&self, path: &str) -> String {
         self.link(path, &[])
     }
 
     /// A link with parameters of its own; the period and the version are kept.
-    pub fn link(&self, path: &str, own: &[(&str, &str)]) -> String {
+    pub(crate) fn link(&self, path: &str, own: &[(&str, &str)]) -> String {
         let period = self.spec.text();
         let mut pairs: Vec<(&str, &str)> = own.iter().filter(|(_, value)| !value.is_empty()).copied().collect();
         let version = params::VERSION.to_string();
@@ -115,7 +115,7 @@ impl Ctx {
     }
 
     /// This page with some parameters set, or taken away (empty value).
-    pub fn here(&self, change: &[(&str, &str)]) -> String {
+    pub(crate) fn here(&self, change: &[(&str, &str)]) -> String {
         let mut pairs: Vec<(&str, &str)> = self
             .params
             .iter()
@@ -130,18 +130,18 @@ impl Ctx {
     }
 
     /// This page for a span that a brush chooses: `{from}` and `{to}` stand for times as the period's text has them.
-    pub fn zoom(&self) -> String {
+    pub(crate) fn zoom(&self) -> String {
         let mut link = self.here(&[("period", ""), ("from", ""), ("to", ""), ("after", ""), ("flow", "")]);
         link.push_str("&period={from}+-+{to}");
         link
     }
 
     /// The period follows the clock and the reader wants it to.
-    pub fn live(&self) -> bool {
+    pub(crate) fn live(&self) -> bool {
         self.spec.moves() && self.params.get("live") != Some("0")
     }
 
-    pub fn csrf(&self) -> String {
+    pub(crate) fn csrf(&self) -> String {
         session::csrf(&self.session)
     }
 }

@@ -75,6 +75,7 @@ struct ChartCard {
 
 struct TenantRow {
     name: String,
+    short: String,
     href: String,
     north_south: String,
     east_west: String,
@@ -93,15 +94,15 @@ struct RuleRow {
 }
 
 /// A change of the topology, for lists of them.
-pub struct ChangeRow {
-    pub time: String,
-    pub full: String,
-    pub sign: &'static str,
-    pub kind: String,
-    pub name: String,
-    pub href: String,
-    pub what: String,
-    pub details: String,
+pub(crate) struct ChangeRow {
+    pub(crate) time: String,
+    pub(crate) full: String,
+    pub(crate) sign: &'static str,
+    pub(crate) kind: String,
+    pub(crate) name: String,
+    pub(crate) href: String,
+    pub(crate) what: String,
+    pub(crate) details: String,
 }
 
 struct GatewayRow {
@@ -111,7 +112,7 @@ struct GatewayRow {
     about: String,
 }
 
-pub async fn page(ctx: Ctx) -> Result<Response, WebError> {
+pub(crate) async fn page(ctx: Ctx) -> Result<Response, WebError> {
     let frame = Frame::new(&ctx, "Dashboard", "dash");
     let (frame, charts, tenants, rules, changes) = tokio::try_join!(frame, charts(&ctx), tenants(&ctx), rules(&ctx), changes(&ctx, ROWS))?;
     let verdicts = verdicts(&ctx);
@@ -471,7 +472,7 @@ fn add(a: Option<f64>, b: Option<f64>) -> Option<f64> {
 }
 
 /// Meters that are missing, in words.
-pub fn gap_text(gaps: &[Gap]) -> String {
+pub(crate) fn gap_text(gaps: &[Gap]) -> String {
     match gaps {
         [] => String::new(),
         [gap] => format!("meters missing {}–{}", units::minute(gap.from_us), units::minute(gap.to_us)),
@@ -484,7 +485,7 @@ pub fn gap_text(gaps: &[Gap]) -> String {
 }
 
 /// Records per second, allowed and dropped, of the flows of a filter.
-pub async fn record_chart(ctx: &Ctx, filter: FlowFilter) -> Result<Chart, WebError> {
+pub(crate) async fn record_chart(ctx: &Ctx, filter: FlowFilter) -> Result<Chart, WebError> {
     let step = chart::step_for(ctx.period, POINTS, 1_000_000);
     let (bins, lost) = tokio::try_join!(
         flows::histogram(ctx.store(), ctx.scope, ctx.period, filter, step),
@@ -493,7 +494,7 @@ pub async fn record_chart(ctx: &Ctx, filter: FlowFilter) -> Result<Chart, WebErr
     Ok(bins_chart(ctx, &bins, step, lost))
 }
 
-pub fn bins_chart(ctx: &Ctx, bins: &[Bin], step: i64, (spans, records): (Vec<(i64, i64)>, u64)) -> Chart {
+pub(crate) fn bins_chart(ctx: &Ctx, bins: &[Bin], step: i64, (spans, records): (Vec<(i64, i64)>, u64)) -> Chart {
     // Bins at the edges reach out of the period; their rate is that of the part inside.
     let seconds = |bin: &Bin| ((bin.start_us + step).min(ctx.period.to_us) - bin.start_us.max(ctx.period.from_us)).max(1) as f64 / 1e6;
     let series = |name: &str, look, count: fn(&Bin) -> u64| Series {
@@ -540,6 +541,7 @@ async fn tenants(ctx: &Ctx) -> Result<Vec<TenantRow>, WebError> {
             let share = |value: f64| value / max * 98.0;
             TenantRow {
                 href: ctx.link("virtual/networks", &[("tenant", &name)]),
+                short: units::short_id(&name),
                 name,
                 north_south: units::bytes(traffic.north_south),
                 east_west: units::bytes(traffic.east_west()),
@@ -554,22 +556,22 @@ async fn tenants(ctx: &Ctx) -> Result<Vec<TenantRow>, WebError> {
 
 /// Bytes in and out of a tenant's ports, and of these, what went through its routers' gateways.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct TenantTraffic {
-    pub ports: f64,
-    pub north_south: f64,
+pub(crate) struct TenantTraffic {
+    pub(crate) ports: f64,
+    pub(crate) north_south: f64,
 }
 
 impl TenantTraffic {
-    pub fn total(&self) -> f64 {
+    pub(crate) fn total(&self) -> f64 {
         self.ports.max(self.north_south)
     }
 
-    pub fn east_west(&self) -> f64 {
+    pub(crate) fn east_west(&self) -> f64 {
         self.total() - self.north_south
     }
 }
 
-pub async fn tenant_traffic(ctx: &Ctx) -> Result<HashMap<String, TenantTraffic>, WebError> {
+pub(crate) async fn tenant_traffic(ctx: &Ctx) -> Result<HashMap<String, TenantTraffic>, WebError> {
     let totals = traffic::port_totals(ctx.store(), ctx.scope, ctx.period).await?;
     let mut tenants: HashMap<String, TenantTraffic> = HashMap::new();
     for (id, total) in totals {
@@ -614,7 +616,7 @@ async fn rules(ctx: &Ctx) -> Result<Vec<RuleRow>, WebError> {
         .collect())
 }
 
-pub async fn changes(ctx: &Ctx, limit: usize) -> Result<Vec<ChangeRow>, WebError> {
+pub(crate) async fn changes(ctx: &Ctx, limit: usize) -> Result<Vec<ChangeRow>, WebError> {
     // Neutron's own objects change together with what MidoNet made of them; one line is enough.
     let changes = ctx.app.sites.changes(&ctx.scope, ctx.period, limit * 8).await?;
     let shown = changes
@@ -624,7 +626,7 @@ pub async fn changes(ctx: &Ctx, limit: usize) -> Result<Vec<ChangeRow>, WebError
     Ok(shown.map(|change| change_row(ctx, change)).collect())
 }
 
-pub fn change_row(ctx: &Ctx, change: &Change) -> ChangeRow {
+pub(crate) fn change_row(ctx: &Ctx, change: &Change) -> ChangeRow {
     let described = ctx.site.describe(change.id);
     let name = match &described {
         Some(object) => object.name.clone(),
@@ -658,7 +660,7 @@ pub fn change_row(ctx: &Ctx, change: &Change) -> ChangeRow {
         _ => described
             .as_ref()
             .and_then(|object| object.tenant.clone())
-            .map_or_else(String::new, |tenant| format!("tenant {tenant}")),
+            .map_or_else(String::new, |tenant| format!("tenant {}", units::short_id(&tenant))),
     };
     let mut kind: String = change.kind.label().to_owned();
     if let Some(first) = kind.get_mut(..1) {
@@ -705,6 +707,6 @@ fn gateways(ctx: &Ctx) -> Vec<GatewayRow> {
 }
 
 /// `1 host`, `3 hosts`.
-pub fn plural(count: usize, one: &str, many: &str) -> String {
+pub(crate) fn plural(count: usize, one: &str, many: &str) -> String {
     format!("{} {}", units::count(count as u64), if count == 1 { one } else { many })
 }

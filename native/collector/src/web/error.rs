@@ -15,7 +15,7 @@ use crate::accounts::AccountError;
 
 /// What a handler can end with instead of a page.
 #[derive(Debug, thiserror::Error)]
-pub enum WebError {
+pub(crate) enum WebError {
     /// Nobody is signed in; where to go after signing in.
     #[error("not signed in")]
     SignIn(String),

@@ -49,7 +49,7 @@ struct Line {
     about: String,
 }
 
-pub async fn page(ctx: Ctx) -> Result<Response, WebError> {
+pub(crate) async fn page(ctx: Ctx) -> Result<Response, WebError> {
     let find = ctx.params.get("find").unwrap_or_default().trim().to_owned();
     let kind = ctx.params.get("kind").unwrap_or_default().to_owned();
     let file = ctx.params.get("format") == Some("csv");

@@ -16,52 +16,52 @@ const LIVE_SECONDS: u32 = 10;
 /// The same for a list that is followed.
 const TAIL_SECONDS: u32 = 2;
 
-pub struct Frame {
-    pub title: String,
-    pub page: &'static str,
-    pub base: String,
-    pub path: String,
-    pub site_name: String,
-    pub site_state: &'static str,
-    pub site_state_text: String,
-    pub sites: Vec<SiteItem>,
-    pub period_title: String,
-    pub period_span: String,
-    pub period_text: String,
-    pub from_input: String,
-    pub to_input: String,
-    pub presets: Vec<Preset>,
-    pub back: String,
-    pub on: Option<String>,
-    pub live: bool,
-    pub can_live: bool,
-    pub live_toggle: String,
-    pub live_seconds: u32,
+pub(crate) struct Frame {
+    pub(crate) title: String,
+    pub(crate) page: &'static str,
+    pub(crate) base: String,
+    pub(crate) path: String,
+    pub(crate) site_name: String,
+    pub(crate) site_state: &'static str,
+    pub(crate) site_state_text: String,
+    pub(crate) sites: Vec<SiteItem>,
+    pub(crate) period_title: String,
+    pub(crate) period_span: String,
+    pub(crate) period_text: String,
+    pub(crate) from_input: String,
+    pub(crate) to_input: String,
+    pub(crate) presets: Vec<Preset>,
+    pub(crate) back: String,
+    pub(crate) on: Option<String>,
+    pub(crate) live: bool,
+    pub(crate) can_live: bool,
+    pub(crate) live_toggle: String,
+    pub(crate) live_seconds: u32,
     /// Parameters of this page that a new period keeps.
-    pub kept: Vec<(String, String)>,
-    pub search_text: String,
-    pub user_name: String,
-    pub user_email: String,
-    pub initials: String,
-    pub csrf: String,
-    pub foot_gateways: String,
-    pub foot_lag: String,
-    pub foot_lost: String,
+    pub(crate) kept: Vec<(String, String)>,
+    pub(crate) search_text: String,
+    pub(crate) user_name: String,
+    pub(crate) user_email: String,
+    pub(crate) initials: String,
+    pub(crate) csrf: String,
+    pub(crate) foot_gateways: String,
+    pub(crate) foot_lag: String,
+    pub(crate) foot_lost: String,
     links: Links,
 }
 
-pub struct SiteItem {
-    pub name: String,
-    pub href: String,
-    pub current: bool,
-    pub state: &'static str,
-    pub about: String,
+pub(crate) struct SiteItem {
+    pub(crate) name: String,
+    pub(crate) href: String,
+    pub(crate) current: bool,
+    pub(crate) state: &'static str,
+    pub(crate) about: String,
 }
 
-pub struct Preset {
-    pub text: String,
-    pub href: String,
-    pub current: bool,
+pub(crate) struct Preset {
+    pub(crate) text: String,
+    pub(crate) href: String,
+    pub(crate) current: bool,
 }
 
 struct Links {
@@ -70,7 +70,7 @@ struct Links {
 }
 
 impl Frame {
-    pub async fn new(ctx: &Ctx, title: impl Into<String>, page: &'static str) -> Result<Self, super::error::WebError> {
+    pub(crate) async fn new(ctx: &Ctx, title: impl Into<String>, page: &'static str) -> Result<Self, super::error::WebError> {
         let connected = ctx.gateways.iter().filter(|gateway| gateway.disconnected_us.is_none()).count();
         let (site_state, site_state_text) = connection(connected, ctx.gateways.len());
         let mut sites = Vec::new();
@@ -149,24 +149,24 @@ impl Frame {
         })
     }
 
-    pub fn asset(&self, name: &str) -> String {
+    pub(crate) fn asset(&self, name: &str) -> String {
         assets::url(name)
     }
 
     /// A page of the site, with the same period.
-    pub fn to(&self, path: &str) -> String {
+    pub(crate) fn to(&self, path: &str) -> String {
         format!("{}/{path}?{}", self.links.base, self.links.keep)
     }
 
     /// Marks the place of the side bar that the page belongs to.
-    pub fn here(&self, page: &str) -> askama::filters::Safe<&'static str> {
+    pub(crate) fn here(&self, page: &str) -> askama::filters::Safe<&'static str> {
         let belongs = self.page == page || (page == "physical" && self.page == "device-physical") || (page == "virtual" && self.page == "device");
         askama::filters::Safe(if belongs { " aria-current=\"page\"" } else { "" })
     }
 }
 
 /// State of a site by its gateways, and in words.
-pub fn connection(connected: usize, known: usize) -> (&'static str, String) {
+pub(crate) fn connection(connected: usize, known: usize) -> (&'static str, String) {
     match (connected, known) {
         (_, 0) => ("unknown", "no gateway yet".to_owned()),
         (0, 1) => ("down", "gateway away".to_owned()),
@@ -178,7 +178,7 @@ pub fn connection(connected: usize, known: usize) -> (&'static str, String) {
 }
 
 /// Name of the shape and colour of a state.
-pub fn state_class(state: State) -> &'static str {
+pub(crate) fn state_class(state: State) -> &'static str {
     match state {
         State::Up => "up",
         State::Degraded => "degraded",
@@ -188,7 +188,7 @@ pub fn state_class(state: State) -> &'static str {
     }
 }
 
-pub fn state_word(state: State) -> &'static str {
+pub(crate) fn state_word(state: State) -> &'static str {
     match state {
         State::Up => "up",
         State::Degraded => "degraded",

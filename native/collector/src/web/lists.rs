@@ -157,7 +157,7 @@ const VIRTUAL: [List; 10] = [
     },
 ];
 
-pub async fn physical(ctx: Ctx, Path((_, list)): Path<(String, String)>) -> Result<Response, WebError> {
+pub(crate) async fn physical(ctx: Ctx, Path((_, list)): Path<(String, String)>) -> Result<Response, WebError> {
     let list = find(&PHYSICAL, &list)?;
     let table = match list.slug {
         "hosts" => hosts(&ctx).await?,
@@ -176,7 +176,7 @@ pub async fn physical(ctx: Ctx, Path((_, list)): Path<(String, String)>) -> Resu
     answer(&ctx, "Physical", "physical", about, &PHYSICAL, list, number, table).await
 }
 
-pub async fn virtual_(ctx: Ctx, Path((_, list)): Path<(String, String)>) -> Result<Response, WebError> {
+pub(crate) async fn virtual_(ctx: Ctx, Path((_, list)): Path<(String, String)>) -> Result<Response, WebError> {
     let list = find(&VIRTUAL, &list)?;
     let table = match list.slug {
         "tenants" => tenants(&ctx).await?,
@@ -268,7 +268,7 @@ fn find<'a>(lists: &'a [List], slug: &str) -> Result<&'a List, WebError> {
 }
 
 /// Name with its state, linked to the device's page.
-pub fn device(ctx: &Ctx, kind: Kind, id: Uuid, name: &str, state: Option<State>) -> Cell {
+pub(crate) fn device(ctx: &Ctx, kind: Kind, id: Uuid, name: &str, state: Option<State>) -> Cell {
     let cell = Cell::text(name).link(ctx.to(&format!("d/{}/{id}", kind.slug()))).bold();
     match state {
         Some(state) => cell.state(state_class(state)),
@@ -283,7 +283,7 @@ fn state(state: State, since_us: Option<i64>, now_us: i64) -> Cell {
 
 fn tenant(ctx: &Ctx, tenant: Option<&str>) -> Cell {
     tenant.filter(|tenant| !tenant.is_empty()).map_or_else(Cell::none, |tenant| {
-        Cell::text(tenant).link(ctx.link("virtual/networks", &[("tenant", tenant)]))
+        Cell::project(tenant).link(ctx.link("virtual/networks", &[("tenant", tenant)]))
     })
 }
 
@@ -457,7 +457,7 @@ async fn tenants(ctx: &Ctx) -> Result<Table, WebError> {
             let traffic = traffic.get(&tenant.id).copied();
             let link = |list: &str| ctx.link(list, &[("tenant", &tenant.id)]);
             vec![
-                Cell::text(tenant.id.clone()).bold().link(link("virtual/networks")),
+                Cell::text(&tenant.id).bold().link(link("virtual/networks")),
                 Cell::count(tenant.networks).link(link("virtual/networks")),
                 Cell::count(tenant.routers).link(link("virtual/routers")),
                 Cell::count(tenant.ports).link(link("virtual/ports")),

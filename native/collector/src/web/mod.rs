@@ -23,7 +23,7 @@ mod session;
 mod sitepage;
 mod table;
 mod topology;
-pub mod units;
+pub(crate) mod units;
 
 use axum::{
     Router,

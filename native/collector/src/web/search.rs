@@ -44,7 +44,7 @@ struct Hit {
     id: String,
 }
 
-pub async fn page(ctx: Ctx) -> Result<Response, WebError> {
+pub(crate) async fn page(ctx: Ctx) -> Result<Response, WebError> {
     let asked = ctx.params.get("q").unwrap_or_default().trim().to_owned();
     let found = ctx.site.search(&asked);
     let all = found.len() < MAX_FOUND;

@@ -26,7 +26,7 @@ const SECURE_COOKIE: &str = "__Host-insights";
 const PLAIN_COOKIE: &str = "insights";
 
 /// A signed-in person.
-pub struct SignedIn(pub accounts::Session);
+pub(crate) struct SignedIn(pub accounts::Session);
 
 impl FromRequestParts<App> for SignedIn {
     type Rejection = WebError;
@@ -49,13 +49,13 @@ struct SignInPage {
 }
 
 #[derive(Deserialize)]
-pub struct SignInQuery {
+pub(crate) struct SignInQuery {
     #[serde(default)]
     next: String,
 }
 
 #[derive(Deserialize)]
-pub struct SignInForm {
+pub(crate) struct SignInForm {
     #[serde(default)]
     email: String,
     #[serde(default)]
@@ -65,16 +65,16 @@ pub struct SignInForm {
 }
 
 #[derive(Deserialize)]
-pub struct CsrfForm {
+pub(crate) struct CsrfForm {
     #[serde(default)]
     csrf: String,
 }
 
-pub async fn sign_in_page(Query(query): Query<SignInQuery>) -> Result<Response, WebError> {
+pub(crate) async fn sign_in_page(Query(query): Query<SignInQuery>) -> Result<Response, WebError> {
     form(String::new(), query.next, false)
 }
 
-pub async fn sign_in(
+pub(crate) async fn sign_in(
     State(app): State<App>,
     Client(client): Client,
     headers: HeaderMap,
@@ -92,7 +92,7 @@ pub async fn sign_in(
     }
 }
 
-pub async fn sign_out(
+pub(crate) async fn sign_out(
     State(app): State<App>,
     SignedIn(session): SignedIn,
     headers: HeaderMap,
@@ -105,7 +105,7 @@ pub async fn sign_out(
 }
 
 /// Where a request comes from, for the throttle of sign-ins.
-pub struct Client(pub IpAddr);
+pub(crate) struct Client(pub IpAddr);
 
 impl<S: Send + Sync> FromRequestParts<S> for Client {
     type Rejection = std::convert::Infallible;
@@ -117,14 +117,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Client {
 }
 
 /// What forms of a session carry. It can't be made without the session's token, and does not give it away.
-pub fn csrf(session: &accounts::Session) -> String {
+pub(crate) fn csrf(session: &accounts::Session) -> String {
     let mut hash = Sha256::new();
     hash.update(b"insights form ");
     hash.update(session.token_hash());
     hex::encode(hash.finalize())
 }
 
-pub fn check(session: &accounts::Session, sent: &str) -> Result<(), WebError> {
+pub(crate) fn check(session: &accounts::Session, sent: &str) -> Result<(), WebError> {
     let expected = csrf(session);
     if bool::from(expected.as_bytes().ct_eq(sent.as_bytes())) {
         Ok(())
@@ -134,7 +134,7 @@ pub fn check(session: &accounts::Session, sent: &str) -> Result<(), WebError> {
 }
 
 /// A form came from a page of this origin, as browsers say it.
-pub fn same_origin(headers: &HeaderMap) -> Result<(), WebError> {
+pub(crate) fn same_origin(headers: &HeaderMap) -> Result<(), WebError> {
     let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     if let Some(site) = text(header::HeaderName::from_static("sec-fetch-site")) {
         return if matches!(site, "same-origin" | "none") {

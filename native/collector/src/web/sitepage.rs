@@ -63,7 +63,7 @@ struct KeyRow {
     added: String,
 }
 
-pub async fn page(ctx: Ctx) -> Result<Response, WebError> {
+pub(crate) async fn page(ctx: Ctx) -> Result<Response, WebError> {
     let settings = ctx.app.accounts.settings(&ctx.scope).await?;
     let site = ctx.app.accounts.site(&ctx.scope).await?;
     let keys = ctx.app.accounts.fingerprints(&ctx.scope).await?;

@@ -11,18 +11,18 @@ use axum::{
 use super::context::Ctx;
 
 /// Rows of a page; more are on the next.
-pub const PAGE_ROWS: usize = 200;
+pub(crate) const PAGE_ROWS: usize = 200;
 
-pub struct Column {
-    pub key: &'static str,
-    pub title: &'static str,
-    pub numeric: bool,
+pub(crate) struct Column {
+    pub(crate) key: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) numeric: bool,
     /// Left out on phones.
-    pub wide_only: bool,
+    pub(crate) wide_only: bool,
 }
 
 impl Column {
-    pub const fn text(key: &'static str, title: &'static str) -> Self {
+    pub(crate) const fn text(key: &'static str, title: &'static str) -> Self {
         Self {
             key,
             title,
@@ -31,7 +31,7 @@ impl Column {
         }
     }
 
-    pub const fn number(key: &'static str, title: &'static str) -> Self {
+    pub(crate) const fn number(key: &'static str, title: &'static str) -> Self {
         Self {
             key,
             title,
@@ -40,7 +40,7 @@ impl Column {
         }
     }
 
-    pub const fn wide(mut self) -> Self {
+    pub(crate) const fn wide(mut self) -> Self {
         self.wide_only = true;
         self
     }
@@ -48,16 +48,18 @@ impl Column {
 
 /// What a cell shows, what it links to, and what it is sorted by.
 #[derive(Clone, Debug, Default)]
-pub struct Cell {
-    pub text: String,
-    pub href: String,
+pub(crate) struct Cell {
+    pub(crate) text: String,
+    pub(crate) href: String,
     /// A second, smaller line.
-    pub sub: String,
+    pub(crate) sub: String,
     /// A state's shape before the text: `up`, `down`, …
-    pub state: &'static str,
-    pub mono: bool,
-    pub bold: bool,
-    pub muted: bool,
+    pub(crate) state: &'static str,
+    pub(crate) mono: bool,
+    pub(crate) bold: bool,
+    pub(crate) muted: bool,
+    /// The whole text, where the one shown is shortened.
+    pub(crate) title: String,
     order: Order,
     /// As CSV has it; the text when empty.
     plain: String,
@@ -72,7 +74,7 @@ enum Order {
 }
 
 impl Cell {
-    pub fn text(text: impl Into<String>) -> Self {
+    pub(crate) fn text(text: impl Into<String>) -> Self {
         let text = text.into();
         Self {
             order: Order::Text(text.to_lowercase()),
@@ -81,7 +83,7 @@ impl Cell {
         }
     }
 
-    pub fn number(value: f64, text: impl Into<String>) -> Self {
+    pub(crate) fn number(value: f64, text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
             order: Order::Number(value),
@@ -94,12 +96,12 @@ impl Cell {
         }
     }
 
-    pub fn count(value: usize) -> Self {
+    pub(crate) fn count(value: usize) -> Self {
         Self::number(value as f64, super::units::count(value as u64))
     }
 
     /// Nothing is known or there is none.
-    pub fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self {
             text: "–".to_owned(),
             muted: true,
@@ -108,38 +110,44 @@ impl Cell {
         }
     }
 
-    pub fn link(mut self, href: impl Into<String>) -> Self {
+    pub(crate) fn link(mut self, href: impl Into<String>) -> Self {
         self.href = href.into();
         self
     }
 
-    pub fn sub(mut self, sub: impl Into<String>) -> Self {
+    pub(crate) fn sub(mut self, sub: impl Into<String>) -> Self {
         self.sub = sub.into();
         self
     }
 
-    pub fn state(mut self, state: &'static str) -> Self {
+    pub(crate) fn state(mut self, state: &'static str) -> Self {
         self.state = state;
         self
     }
 
-    pub fn bold(mut self) -> Self {
+    pub(crate) fn bold(mut self) -> Self {
         self.bold = true;
         self
     }
 
-    pub fn mono(mut self) -> Self {
+    pub(crate) fn mono(mut self) -> Self {
         self.mono = true;
         self
     }
 
-    pub fn muted(mut self) -> Self {
-        self.muted = true;
-        self
+    /// An id of a project: shortened, whole in its title and in CSV.
+    pub(crate) fn project(id: &str) -> Self {
+        let short = super::units::short_id(id);
+        let cell = Self::text(id).plain(id);
+        Self {
+            title: if short == id { String::new() } else { id.to_owned() },
+            text: short,
+            ..cell
+        }
     }
 
     /// What CSV has instead of the text.
-    pub fn plain(mut self, plain: impl Into<String>) -> Self {
+    pub(crate) fn plain(mut self, plain: impl Into<String>) -> Self {
         self.plain = plain.into();
         self
     }
@@ -149,40 +157,40 @@ impl Cell {
     }
 }
 
-pub struct Table {
-    pub name: &'static str,
-    pub columns: Vec<Column>,
-    pub rows: Vec<Vec<Cell>>,
+pub(crate) struct Table {
+    pub(crate) name: &'static str,
+    pub(crate) columns: Vec<Column>,
+    pub(crate) rows: Vec<Vec<Cell>>,
 }
 
 /// A heading with its sort link.
-pub struct Head {
-    pub title: &'static str,
-    pub href: String,
-    pub numeric: bool,
-    pub wide_only: bool,
+pub(crate) struct Head {
+    pub(crate) title: &'static str,
+    pub(crate) href: String,
+    pub(crate) numeric: bool,
+    pub(crate) wide_only: bool,
     /// `ascending`, `descending` or empty.
-    pub sorted: &'static str,
+    pub(crate) sorted: &'static str,
 }
 
 /// A table as a page shows it.
-pub struct TableView {
-    pub total: String,
-    pub shown: String,
-    pub heads: Vec<Head>,
-    pub rows: Vec<Vec<Cell>>,
-    pub csv: String,
-    pub next: Option<String>,
-    pub previous: Option<String>,
+pub(crate) struct TableView {
+    pub(crate) total: String,
+    pub(crate) shown: String,
+    pub(crate) heads: Vec<Head>,
+    pub(crate) rows: Vec<Vec<Cell>>,
+    pub(crate) csv: String,
+    pub(crate) next: Option<String>,
+    pub(crate) previous: Option<String>,
     /// Text that narrows the list, as typed.
-    pub find: String,
-    pub path: String,
-    pub kept: Vec<(String, String)>,
+    pub(crate) find: String,
+    pub(crate) path: String,
+    pub(crate) kept: Vec<(String, String)>,
 }
 
 impl Table {
     /// Narrows by `find`, sorts by `sort` (`name`, `-traffic`), cuts to the page.
-    pub fn view(mut self, ctx: &Ctx, default_sort: &str) -> TableView {
+    pub(crate) fn view(mut self, ctx: &Ctx, default_sort: &str) -> TableView {
         let find = ctx.params.get("find").unwrap_or_default().trim().to_owned();
         self.narrow(&find);
         let sort = ctx.params.get("sort").unwrap_or(default_sort).to_owned();
@@ -279,7 +287,7 @@ impl Table {
     }
 
     /// All rows as a file.
-    pub fn csv(mut self, ctx: &Ctx, default_sort: &str) -> Response {
+    pub(crate) fn csv(mut self, ctx: &Ctx, default_sort: &str) -> Response {
         self.narrow(ctx.params.get("find").unwrap_or_default().trim());
         self.sort(ctx.params.get("sort").unwrap_or(default_sort));
         let mut out = String::new();
@@ -292,7 +300,7 @@ impl Table {
 }
 
 /// One line by RFC 4180. A cell that a spreadsheet would take for a formula gets an apostrophe.
-pub fn csv_line<'a>(out: &mut String, cells: impl IntoIterator<Item = &'a str>) {
+pub(crate) fn csv_line<'a>(out: &mut String, cells: impl IntoIterator<Item = &'a str>) {
     for (at, cell) in cells.into_iter().enumerate() {
         if at > 0 {
             out.push(',');
@@ -312,7 +320,7 @@ pub fn csv_line<'a>(out: &mut String, cells: impl IntoIterator<Item = &'a str>) 
     out.push_str("\r\n");
 }
 
-pub fn csv_response(name: &str, body: String) -> Response {
+pub(crate) fn csv_response(name: &str, body: String) -> Response {
     let name: String = name
         .chars()
         .map(|c| {

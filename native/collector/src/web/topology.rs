@@ -51,8 +51,8 @@ struct Page {
 /// A branch of the list.
 struct Branch {
     name: String,
+    short: String,
     href: String,
-    state: &'static str,
     note: String,
     open: bool,
     children: Vec<Twig>,
@@ -63,7 +63,6 @@ struct Twig {
     href: String,
     state: &'static str,
     note: String,
-    open: bool,
     leaves: Vec<Leaf>,
 }
 
@@ -103,7 +102,7 @@ const TOP: usize = 30;
 const BOX: usize = 38;
 const GAP: usize = 16;
 
-pub async fn page(ctx: Ctx) -> Result<Response, WebError> {
+pub(crate) async fn page(ctx: Ctx) -> Result<Response, WebError> {
     let totals = traffic::port_totals(ctx.store(), ctx.scope, ctx.period).await?;
     let counts = ctx.site.counts();
     let about = [
@@ -196,7 +195,7 @@ impl Plan {
                     "router",
                     router.id,
                     &router.name,
-                    router.tenant.as_deref().unwrap_or("router"),
+                    &router.tenant.as_deref().map_or_else(|| "router".to_owned(), units::short_id),
                     state_class(router.state),
                 ),
                 2,
@@ -480,7 +479,6 @@ fn tree(ctx: &Ctx, open: &HashSet<String>) -> Vec<Branch> {
                     href: ctx.to(&format!("d/network/{}", network.id)),
                     state: state_class(network.state),
                     note: plural(network.ports.len(), "port", "ports"),
-                    open: false,
                     leaves: if opened {
                         network
                             .ports
@@ -501,8 +499,12 @@ fn tree(ctx: &Ctx, open: &HashSet<String>) -> Vec<Branch> {
                 .collect();
             Branch {
                 href: ctx.here(&[("open", &tenant)]),
-                name: if tenant.is_empty() { "without a tenant".to_owned() } else { tenant },
-                state: "",
+                short: if tenant.is_empty() {
+                    "without a tenant".to_owned()
+                } else {
+                    units::short_id(&tenant)
+                },
+                name: tenant,
                 note: plural(networks.len(), "network", "networks"),
                 open: opened,
                 children,

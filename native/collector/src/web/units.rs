@@ -7,7 +7,7 @@ use time::{OffsetDateTime, macros::format_description};
 
 /// What a chart or a figure counts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Unit {
+pub(crate) enum Unit {
     BitsPerSecond,
     PacketsPerSecond,
     /// Flow records in a second.
@@ -15,16 +15,8 @@ pub enum Unit {
 }
 
 impl Unit {
-    pub fn name(self) -> &'static str {
-        match self {
-            Unit::BitsPerSecond => "bit/s",
-            Unit::PacketsPerSecond => "packets/s",
-            Unit::PerSecond => "per s",
-        }
-    }
-
     /// A factor for the whole chart, and the unit with it, for example (1e9, "Gbit/s").
-    pub fn scaled(self, max: f64) -> (f64, String) {
+    pub(crate) fn scaled(self, max: f64) -> (f64, String) {
         let (factor, prefix) = match max {
             m if m >= 1e12 => (1e12, "T"),
             m if m >= 1e9 => (1e9, "G"),
@@ -49,7 +41,7 @@ impl Unit {
 }
 
 /// Three significant digits, thousands apart by a thin space: `9.53`, `12.6`, `1 807`.
-pub fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     let size = value.abs();
     match size {
         _ if size == 0.0 => "0".to_owned(),
@@ -62,7 +54,7 @@ pub fn short(value: f64) -> String {
 }
 
 /// `402 913`, with narrow no-break spaces.
-pub fn grouped(value: i64) -> String {
+pub(crate) fn grouped(value: i64) -> String {
     let digits = value.unsigned_abs().to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3 * 3);
     if value < 0 {
@@ -77,12 +69,12 @@ pub fn grouped(value: i64) -> String {
     out
 }
 
-pub fn count(value: u64) -> String {
+pub(crate) fn count(value: u64) -> String {
     grouped(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
 /// `55.5 M`, exact below ten thousand.
-pub fn short_count(value: f64) -> String {
+pub(crate) fn short_count(value: f64) -> String {
     match value.abs() {
         size if size < 10_000.0 => grouped(value.round() as i64),
         size if size < 1e6 => format!("{}\u{202f}k", short(value / 1e3)),
@@ -92,12 +84,12 @@ pub fn short_count(value: f64) -> String {
 }
 
 /// `6.29 TB`, decimal as links are sold.
-pub fn bytes(value: f64) -> String {
+pub(crate) fn bytes(value: f64) -> String {
     scaled(value, "B")
 }
 
 /// `1.91 Gbit/s`.
-pub fn bits_per_second(value: f64) -> String {
+pub(crate) fn bits_per_second(value: f64) -> String {
     scaled(value, "bit/s")
 }
 
@@ -114,7 +106,7 @@ fn scaled(value: f64, unit: &str) -> String {
 }
 
 /// `38 min`, two parts at most.
-pub fn duration(us: i64) -> String {
+pub(crate) fn duration(us: i64) -> String {
     let seconds = us.max(0) / 1_000_000;
     match seconds {
         0..10 => format!("{:.1}\u{202f}s", us.max(0) as f64 / 1e6),
@@ -134,27 +126,27 @@ fn formatted(time_us: i64, format: &(impl time::formatting::Formattable + ?Sized
 }
 
 /// `14:20:04`.
-pub fn clock(time_us: i64) -> String {
+pub(crate) fn clock(time_us: i64) -> String {
     formatted(time_us, format_description!("[hour]:[minute]:[second]"))
 }
 
 /// `14:20`.
-pub fn minute(time_us: i64) -> String {
+pub(crate) fn minute(time_us: i64) -> String {
     formatted(time_us, format_description!("[hour]:[minute]"))
 }
 
 /// `15 Oct`.
-pub fn day(time_us: i64) -> String {
+pub(crate) fn day(time_us: i64) -> String {
     formatted(time_us, format_description!("[day padding:none] [month repr:short]"))
 }
 
 /// `15 Oct 14:20`.
-pub fn day_minute(time_us: i64) -> String {
+pub(crate) fn day_minute(time_us: i64) -> String {
     format!("{} {}", day(time_us), minute(time_us))
 }
 
 /// `15 Oct 2026, 14:20:04`.
-pub fn full(time_us: i64) -> String {
+pub(crate) fn full(time_us: i64) -> String {
     formatted(
         time_us,
         format_description!("[day padding:none] [month repr:short] [year], [hour]:[minute]:[second]"),
@@ -162,7 +154,7 @@ pub fn full(time_us: i64) -> String {
 }
 
 /// RFC 3339 with µs, for files and `datetime` attributes.
-pub fn rfc3339(time_us: i64) -> String {
+pub(crate) fn rfc3339(time_us: i64) -> String {
     formatted(
         time_us,
         format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z"),
@@ -170,7 +162,7 @@ pub fn rfc3339(time_us: i64) -> String {
 }
 
 /// `15 Oct 08:20 – 14:20 UTC`; the second day only when it is another.
-pub fn span(from_us: i64, to_us: i64) -> String {
+pub(crate) fn span(from_us: i64, to_us: i64) -> String {
     if day(from_us) == day(to_us) {
         format!("{} {} – {} UTC", day(from_us), minute(from_us), minute(to_us))
     } else {
@@ -179,13 +171,23 @@ pub fn span(from_us: i64, to_us: i64) -> String {
 }
 
 /// Since when, relative to now: the time of day while it is today, the day before that.
-pub fn since(time_us: i64, now_us: i64) -> String {
+pub(crate) fn since(time_us: i64, now_us: i64) -> String {
     if day(time_us) == day(now_us) && now_us - time_us < 86_400_000_000 {
         minute(time_us)
     } else if now_us - time_us < 300 * 86_400_000_000 {
         day_minute(time_us)
     } else {
         full(time_us)
+    }
+}
+
+/// Ids of OpenStack projects, which are long and differ at their ends: `6f1d0000…000a`. Names stay.
+pub(crate) fn short_id(id: &str) -> String {
+    let long = id.len() >= 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    if long {
+        format!("{}…{}", &id[..8], &id[id.len() - 4..])
+    } else {
+        id.to_owned()
     }
 }
 

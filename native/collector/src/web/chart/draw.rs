@@ -119,7 +119,7 @@ pub(super) fn mini(chart: &Chart, out: &mut String) {
 }
 
 /// Bars of a row of counts, for a cell of a table.
-pub fn spark(counts: &[u64]) -> String {
+pub(crate) fn spark(counts: &[u64]) -> String {
     let max = counts.iter().copied().max().unwrap_or(0).max(1);
     let mut path = String::new();
     for (at, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {

@@ -58,13 +58,20 @@ pub(super) fn completeness(chart: &Chart, out: &mut String) {
     let key = |class: &str| {
         format!("<svg width=\"16\" height=\"6\" aria-hidden=\"true\"><rect class=\"{class}\" width=\"16\" height=\"5\" y=\".5\"/></svg>")
     };
+    if !chart.hint.is_empty() {
+        out.push_str("<div class=\"row foot-row\">");
+    }
     put!(out, "<p class=\"complete\">{}complete", key("band-ok"));
     if !chart.gaps.is_empty() {
         put!(out, " {}<b>{}</b>", key("band-lost"), escape(&chart.lost));
     }
     out.push_str("</p>");
     if !chart.hint.is_empty() {
-        put!(out, "<p class=\"hint desk-only\">{}</p>", escape(&chart.hint));
+        put!(
+            out,
+            "<span class=\"grow\"></span><p class=\"hint desk-only\">{}</p></div>",
+            escape(&chart.hint)
+        );
     }
 }
 

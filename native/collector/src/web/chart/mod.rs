@@ -8,7 +8,7 @@ mod axis;
 mod draw;
 mod figures;
 
-pub use draw::spark;
+pub(crate) use draw::spark;
 
 use insights_store::Period;
 
@@ -16,18 +16,18 @@ use super::units::Unit;
 
 /// One line, area or set of bars.
 #[derive(Clone, Debug)]
-pub struct Series {
-    pub name: String,
-    pub look: Look,
+pub(crate) struct Series {
+    pub(crate) name: String,
+    pub(crate) look: Look,
     /// Rates in the chart's unit, one per step; `None` where nothing is known.
-    pub values: Vec<Option<f64>>,
+    pub(crate) values: Vec<Option<f64>>,
     /// Sum over the period, as it is shown.
-    pub total: String,
+    pub(crate) total: String,
 }
 
 /// Place, colour and form of a series.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Look {
+pub(crate) enum Look {
     /// Above the line.
     In,
     /// Below the line, on the same scale.
@@ -78,40 +78,40 @@ impl Look {
 
 /// A span in which something is missing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Gap {
-    pub from_us: i64,
-    pub to_us: i64,
+pub(crate) struct Gap {
+    pub(crate) from_us: i64,
+    pub(crate) to_us: i64,
 }
 
 /// A moment to point at.
 #[derive(Clone, Debug)]
-pub struct Mark {
-    pub at_us: i64,
-    pub text: String,
+pub(crate) struct Mark {
+    pub(crate) at_us: i64,
+    pub(crate) text: String,
 }
 
 #[derive(Clone, Debug)]
-pub struct Chart {
+pub(crate) struct Chart {
     /// What it shows, for those who can't see it.
-    pub label: String,
-    pub unit: Unit,
-    pub period: Period,
+    pub(crate) label: String,
+    pub(crate) unit: Unit,
+    pub(crate) period: Period,
     /// Begin of the first value.
-    pub start_us: i64,
-    pub step_us: i64,
-    pub series: Vec<Series>,
+    pub(crate) start_us: i64,
+    pub(crate) step_us: i64,
+    pub(crate) series: Vec<Series>,
     /// Of the whole picture, with the time axis, CSS pixels.
-    pub height: u32,
-    pub gaps: Vec<Gap>,
+    pub(crate) height: u32,
+    pub(crate) gaps: Vec<Gap>,
     /// What the hatched spans mean, in words; empty when the period is complete.
-    pub lost: String,
-    pub marks: Vec<Mark>,
+    pub(crate) lost: String,
+    pub(crate) marks: Vec<Mark>,
     /// Where a chosen span leads to: a URL with `{from}` and `{to}` in it. Empty: no brush.
-    pub zoom: String,
+    pub(crate) zoom: String,
     /// Below the line, how many times enlarged.
-    pub enlarge_below: f64,
+    pub(crate) enlarge_below: f64,
     /// Said beneath, at the right.
-    pub hint: String,
+    pub(crate) hint: String,
     /// What both sides reach up to at least, so that several charts have one scale.
     reach: f64,
 }
@@ -139,7 +139,7 @@ const STEPS: [i64; 18] = [
 ];
 
 /// The finest step that gives at most `count` values over a period, and is not below `least_us`.
-pub fn step_for(period: Period, count: i64, least_us: i64) -> i64 {
+pub(crate) fn step_for(period: Period, count: i64, least_us: i64) -> i64 {
     let span = period.to_us - period.from_us;
     STEPS
         .into_iter()
@@ -148,7 +148,7 @@ pub fn step_for(period: Period, count: i64, least_us: i64) -> i64 {
 }
 
 impl Chart {
-    pub fn new(label: impl Into<String>, unit: Unit, period: Period, start_us: i64, step_us: i64, series: Vec<Series>) -> Self {
+    pub(crate) fn new(label: impl Into<String>, unit: Unit, period: Period, start_us: i64, step_us: i64, series: Vec<Series>) -> Self {
         Self {
             label: label.into(),
             unit,
@@ -168,7 +168,7 @@ impl Chart {
     }
 
     /// Enlarges what hangs below ten times when it would hardly be seen otherwise.
-    pub fn enlarge_small_below(mut self) -> Self {
+    pub(crate) fn enlarge_small_below(mut self) -> Self {
         let max = |below: bool| self.max(below);
         let (above, below) = (max(false), max(true));
         if below > 0.0 && below * 10.0 <= above {
@@ -178,11 +178,11 @@ impl Chart {
     }
 
     /// Scales a small chart to a value that others share.
-    pub fn scale_to(&mut self, value: f64) {
+    pub(crate) fn scale_to(&mut self, value: f64) {
         self.reach = value;
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.series.iter().all(|series| series.values.iter().all(Option::is_none))
     }
 
@@ -206,7 +206,7 @@ impl Chart {
     }
 
     /// Picture, legend with figures, completeness, and the table of values.
-    pub fn html(&self) -> String {
+    pub(crate) fn html(&self) -> String {
         let mut out = String::new();
         draw::plot(self, &mut out);
         figures::legend(self, &mut out);
@@ -216,7 +216,7 @@ impl Chart {
     }
 
     /// The picture alone, with its completeness and keys in one line.
-    pub fn html_compact(&self) -> String {
+    pub(crate) fn html_compact(&self) -> String {
         let mut out = String::new();
         draw::plot(self, &mut out);
         out.push_str("<div class=\"row foot-row\">");
@@ -229,7 +229,7 @@ impl Chart {
     }
 
     /// A small picture without axes.
-    pub fn html_mini(&self) -> String {
+    pub(crate) fn html_mini(&self) -> String {
         let mut out = String::new();
         draw::mini(self, &mut out);
         out

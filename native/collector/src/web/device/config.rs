@@ -43,7 +43,7 @@ struct ValueView {
     id: String,
 }
 
-pub async fn page(ctx: &Ctx, device: &Device) -> Result<Response, WebError> {
+pub(crate) async fn page(ctx: &Ctx, device: &Device) -> Result<Response, WebError> {
     let objects = ctx
         .site
         .raw(device.id)

@@ -17,9 +17,9 @@ use crate::{
 const NAMED: usize = 4;
 
 /// A line: texts with where they lead.
-pub struct Fact {
-    pub name: &'static str,
-    pub parts: Vec<(String, String)>,
+pub(crate) struct Fact {
+    pub(crate) name: &'static str,
+    pub(crate) parts: Vec<(String, String)>,
 }
 
 struct Facts<'a> {
@@ -72,7 +72,7 @@ impl Facts<'_> {
     }
 }
 
-pub fn of(ctx: &Ctx, device: &Device) -> Vec<Fact> {
+pub(crate) fn of(ctx: &Ctx, device: &Device) -> Vec<Fact> {
     let mut facts = Facts { ctx, facts: Vec::new() };
     let id = device.id;
     match device.kind {

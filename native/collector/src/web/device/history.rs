@@ -39,7 +39,7 @@ struct FieldView {
 }
 
 /// Something that is not in the topology now, but was.
-pub async fn gone(ctx: &Ctx, kind: &str, id: &str) -> Result<Option<Device>, WebError> {
+pub(crate) async fn gone(ctx: &Ctx, kind: &str, id: &str) -> Result<Option<Device>, WebError> {
     let Ok(id) = id.parse::<Uuid>() else { return Ok(None) };
     let changes = ctx.app.sites.history(&ctx.scope, id, SHOWN).await?;
     let Some(last) = changes.first() else { return Ok(None) };
@@ -65,7 +65,7 @@ pub async fn gone(ctx: &Ctx, kind: &str, id: &str) -> Result<Option<Device>, Web
     }))
 }
 
-pub async fn page(ctx: &Ctx, device: &Device) -> Result<Response, WebError> {
+pub(crate) async fn page(ctx: &Ctx, device: &Device) -> Result<Response, WebError> {
     let changes = ctx.app.sites.history(&ctx.scope, device.id, SHOWN).await?;
     html(&Page {
         frame: Frame::new(ctx, &device.object.name, device.place()).await?,

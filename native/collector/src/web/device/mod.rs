@@ -11,7 +11,7 @@ mod overview;
 mod rules;
 mod traffic;
 
-pub use neighbours::{Node, draw};
+pub(crate) use neighbours::{Node, draw};
 
 use axum::{
     extract::Path,
@@ -28,52 +28,52 @@ use super::{
 use crate::site::{Chain, Described, Kind, Rule, Site};
 
 /// What all tabs begin with.
-pub struct Head {
-    pub kind: &'static str,
-    pub icon: &'static str,
-    pub name: String,
-    pub id: String,
-    pub state: &'static str,
-    pub state_text: String,
-    pub tenant: String,
-    pub tenant_link: String,
-    pub crumbs: Vec<(String, String)>,
-    pub tabs: Vec<Tab>,
-    pub flows: Option<String>,
+pub(crate) struct Head {
+    pub(crate) kind: &'static str,
+    pub(crate) icon: &'static str,
+    pub(crate) name: String,
+    pub(crate) id: String,
+    pub(crate) state: &'static str,
+    pub(crate) state_text: String,
+    pub(crate) tenant: String,
+    pub(crate) tenant_link: String,
+    pub(crate) crumbs: Vec<(String, String)>,
+    pub(crate) tabs: Vec<Tab>,
+    pub(crate) flows: Option<String>,
 }
 
-pub struct Tab {
-    pub title: &'static str,
-    pub href: String,
-    pub current: bool,
+pub(crate) struct Tab {
+    pub(crate) title: &'static str,
+    pub(crate) href: String,
+    pub(crate) current: bool,
 }
 
 /// A device that is there, with the place of its pages.
-pub struct Device {
-    pub object: Described,
-    pub kind: Kind,
-    pub id: Uuid,
+pub(crate) struct Device {
+    pub(crate) object: Described,
+    pub(crate) kind: Kind,
+    pub(crate) id: Uuid,
 }
 
 type Address = Path<(String, String, String)>;
 
-pub async fn overview(ctx: Ctx, Path((_, kind, id)): Address) -> Result<Response, WebError> {
+pub(crate) async fn overview(ctx: Ctx, Path((_, kind, id)): Address) -> Result<Response, WebError> {
     overview::page(&ctx, &find(&ctx, &kind, &id)?).await
 }
 
-pub async fn traffic(ctx: Ctx, Path((_, kind, id)): Address) -> Result<Response, WebError> {
+pub(crate) async fn traffic(ctx: Ctx, Path((_, kind, id)): Address) -> Result<Response, WebError> {
     traffic::page(&ctx, &find(&ctx, &kind, &id)?).await
 }
 
-pub async fn rules(ctx: Ctx, Path((_, kind, id)): Address) -> Result<Response, WebError> {
+pub(crate) async fn rules(ctx: Ctx, Path((_, kind, id)): Address) -> Result<Response, WebError> {
     rules::page(&ctx, &find(&ctx, &kind, &id)?).await
 }
 
-pub async fn configuration(ctx: Ctx, Path((_, kind, id)): Address) -> Result<Response, WebError> {
+pub(crate) async fn configuration(ctx: Ctx, Path((_, kind, id)): Address) -> Result<Response, WebError> {
     config::page(&ctx, &find(&ctx, &kind, &id)?).await
 }
 
-pub async fn history(ctx: Ctx, Path((_, kind, id)): Address) -> Result<Response, WebError> {
+pub(crate) async fn history(ctx: Ctx, Path((_, kind, id)): Address) -> Result<Response, WebError> {
     // What is gone has a history too.
     let device = match find(&ctx, &kind, &id) {
         Ok(device) => device,
@@ -83,7 +83,7 @@ pub async fn history(ctx: Ctx, Path((_, kind, id)): Address) -> Result<Response,
 }
 
 /// To the page of whatever has an id.
-pub async fn by_id(ctx: Ctx, Path((_, id)): Path<(String, String)>) -> Result<Response, WebError> {
+pub(crate) async fn by_id(ctx: Ctx, Path((_, id)): Path<(String, String)>) -> Result<Response, WebError> {
     let object = id.parse().ok().and_then(|id: Uuid| ctx.site.describe(id)).ok_or_else(|| nothing(&id))?;
     Ok(Redirect::to(&ctx.to(&format!("d/{}/{}", object.kind.slug(), object.id))).into_response())
 }
@@ -102,13 +102,13 @@ fn nothing(id: &str) -> WebError {
 }
 
 impl Device {
-    pub fn link(&self, ctx: &Ctx, tab: &str) -> String {
+    pub(crate) fn link(&self, ctx: &Ctx, tab: &str) -> String {
         let tab = if tab.is_empty() { String::new() } else { format!("/{tab}") };
         ctx.to(&format!("d/{}/{}{tab}", self.kind.slug(), self.id))
     }
 
     /// The filter of its flows, as text.
-    pub fn filter(&self) -> Option<String> {
+    pub(crate) fn filter(&self) -> Option<String> {
         match self.kind {
             Kind::Host => Some(format!("host = {}", self.id)),
             Kind::Rule => Some(format!("rule = {}", self.id)),
@@ -119,7 +119,7 @@ impl Device {
         }
     }
 
-    pub fn head(&self, ctx: &Ctx, tab: &str) -> Head {
+    pub(crate) fn head(&self, ctx: &Ctx, tab: &str) -> Head {
         let mut tabs = vec![("Overview", "")];
         if traffic::groups(&ctx.site, self.kind, self.id).is_some() {
             tabs.push(("Traffic", "traffic"));
@@ -164,7 +164,7 @@ impl Device {
     }
 
     /// Place in the side bar.
-    pub fn place(&self) -> &'static str {
+    pub(crate) fn place(&self) -> &'static str {
         if matches!(self.kind, Kind::Host | Kind::TunnelZone | Kind::Vtep) {
             "device-physical"
         } else {
@@ -201,7 +201,7 @@ fn leak_free_label(kind: Kind) -> &'static str {
     }
 }
 
-pub fn icon(kind: Kind) -> &'static str {
+pub(crate) fn icon(kind: Kind) -> &'static str {
     match kind {
         Kind::Host => "host",
         Kind::TunnelZone => "tz",
@@ -260,14 +260,14 @@ fn crumbs(ctx: &Ctx, device: &Device) -> Vec<(String, String)> {
 }
 
 /// Where a rule stands, for example `db-01 · port, outbound filter`.
-pub fn rule_place(site: &Site, rule: &Rule) -> String {
+pub(crate) fn rule_place(site: &Site, rule: &Rule) -> String {
     rule.chain
         .and_then(|chain| site.chain(chain))
         .map_or_else(String::new, |chain| chain_place(site, &chain))
 }
 
 /// Where a chain hangs.
-pub fn chain_place(site: &Site, chain: &Chain) -> String {
+pub(crate) fn chain_place(site: &Site, chain: &Chain) -> String {
     match chain.used_by.iter().find(|used| used.role != "jump").or(chain.used_by.first()) {
         Some(used) => format!("{} · {}, {}", site.name(used.id), used.kind.label(), used.role),
         None => chain.name.clone(),

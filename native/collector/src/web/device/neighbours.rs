@@ -18,25 +18,25 @@ use crate::{
 /// Nodes of one column; the rest is one node that leads to the list.
 const COLUMN: usize = 12;
 
-pub struct Node {
-    pub name: String,
-    pub about: String,
-    pub href: String,
-    pub state: &'static str,
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) about: String,
+    pub(crate) href: String,
+    pub(crate) state: &'static str,
     /// Bytes over the edge in the period.
-    pub bytes: f64,
-    pub fold: bool,
+    pub(crate) bytes: f64,
+    pub(crate) fold: bool,
 }
 
 #[derive(Default)]
-pub struct Neighbours {
-    pub left_title: &'static str,
-    pub right_title: &'static str,
-    pub left: Vec<Node>,
-    pub right: Vec<Node>,
+pub(crate) struct Neighbours {
+    pub(crate) left_title: &'static str,
+    pub(crate) right_title: &'static str,
+    pub(crate) left: Vec<Node>,
+    pub(crate) right: Vec<Node>,
 }
 
-pub fn of(ctx: &Ctx, device: &Device, totals: &HashMap<Uuid, PortTotal>) -> Neighbours {
+pub(crate) fn of(ctx: &Ctx, device: &Device, totals: &HashMap<Uuid, PortTotal>) -> Neighbours {
     let mut found = match device.kind {
         Kind::Network => network(ctx, device.id, totals),
         Kind::Router => router(ctx, device.id, totals),
@@ -356,7 +356,7 @@ fn fold(nodes: &mut Vec<Node>, list: &str) {
 }
 
 /// The drawing: positions depend on the order alone, so that it stays as it is when figures move.
-pub fn drawing(device: &Device, found: &Neighbours, seconds: f64) -> String {
+pub(crate) fn drawing(device: &Device, found: &Neighbours, seconds: f64) -> String {
     const ROW: usize = 46;
     const TOP: usize = 34;
     let rows = found.left.len().max(found.right.len()).max(1);
@@ -426,31 +426,30 @@ pub fn drawing(device: &Device, found: &Neighbours, seconds: f64) -> String {
     out
 }
 
-pub fn draw(out: &mut String, node: &Node, x: usize, y: usize, width: usize, height: usize, class: &str) {
+pub(crate) fn draw(out: &mut String, node: &Node, x: usize, y: usize, width: usize, height: usize, class: &str) {
     let bad = if node.state == "down" { " bad" } else { "" };
     let fold = if node.fold { " fold" } else { "" };
-    let room = (width - 36) / 7;
+    // Inter's mean widths: 12 px semi-bold for names, 11 px regular for the line beneath.
+    let room = (width - 34) * 10 / 66;
+    let about_room = (width - 32) * 10 / 58;
     let (open, close) = if node.href.is_empty() {
         (String::new(), "")
     } else {
-        (
-            format!(
-                "<a href=\"{}\" aria-label=\"{}, {}\">",
-                escape(&node.href),
-                escape(&node.name),
-                escape(if node.state.is_empty() { &node.about } else { node.state })
-            ),
-            "</a>",
-        )
+        (format!("<a href=\"{}\">", escape(&node.href)), "</a>")
     };
     let text = x + if node.state.is_empty() { 12 } else { 26 };
     let middle = y + height / 2;
     let _ = write!(
         out,
-        "{open}<g class=\"nd{class}{bad}{fold}\"><title>{}{}{}</title><rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"6\"/>",
-        escape(&node.name),
-        if node.about.is_empty() { "" } else { ", " },
-        escape(&node.about)
+        "{open}<g class=\"nd{class}{bad}{fold}\"><title>{}</title><rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"6\"/>",
+        escape(
+            &[node.name.as_str(), &node.about, node.state]
+                .iter()
+                .filter(|part| !part.is_empty())
+                .copied()
+                .collect::<Vec<_>>()
+                .join(", ")
+        )
     );
     if !node.state.is_empty() {
         let _ = write!(
@@ -458,7 +457,7 @@ pub fn draw(out: &mut String, node: &Node, x: usize, y: usize, width: usize, hei
             "<svg class=\"st-i is-{0}\" x=\"{1}\" y=\"{2}\" width=\"9\" height=\"9\"><use href=\"#s-{0}\"/></svg>",
             node.state,
             x + 10,
-            middle - 12
+            if height < 30 { middle - 4 } else { middle - 12 }
         );
     }
     if height < 30 {
@@ -476,7 +475,7 @@ pub fn draw(out: &mut String, node: &Node, x: usize, y: usize, width: usize, hei
         middle - 3,
         escape(&cut(&node.name, room)),
         middle + 12,
-        escape(&cut(&node.about, room + 1))
+        escape(&cut(&node.about, about_room))
     );
 }
 

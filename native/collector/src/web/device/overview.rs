@@ -67,7 +67,7 @@ struct InterfaceRow {
     port_link: String,
 }
 
-pub async fn page(ctx: &Ctx, device: &Device) -> Result<Response, WebError> {
+pub(crate) async fn page(ctx: &Ctx, device: &Device) -> Result<Response, WebError> {
     let groups = traffic::groups(&ctx.site, device.kind, device.id);
     let totals = match device.kind {
         Kind::Network | Kind::Router | Kind::Port | Kind::Host => port_totals(ctx.store(), ctx.scope, ctx.period).await?,

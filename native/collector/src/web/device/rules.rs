@@ -47,11 +47,11 @@ struct RuleView {
     never: bool,
 }
 
-pub fn has_rules(kind: Kind) -> bool {
+pub(crate) fn has_rules(kind: Kind) -> bool {
     matches!(kind, Kind::Chain | Kind::Port | Kind::Network | Kind::Router | Kind::SecurityGroup)
 }
 
-pub async fn page(ctx: &Ctx, device: &Device) -> Result<Response, WebError> {
+pub(crate) async fn page(ctx: &Ctx, device: &Device) -> Result<Response, WebError> {
     let filter = match device.kind {
         // Rules of a group are met in the chains of its ports; there is no device to narrow by.
         Kind::SecurityGroup => FlowFilter::Is(FlowTest::Transit(false)),

@@ -58,18 +58,18 @@ struct Small {
 }
 
 /// The meters of a device: in and out in words, and by port.
-pub struct Groups {
-    pub note: &'static str,
-    pub in_name: &'static str,
-    pub out_name: &'static str,
-    pub incoming: Vec<MeterKey>,
-    pub outgoing: Vec<MeterKey>,
+pub(crate) struct Groups {
+    pub(crate) note: &'static str,
+    pub(crate) in_name: &'static str,
+    pub(crate) out_name: &'static str,
+    pub(crate) incoming: Vec<MeterKey>,
+    pub(crate) outgoing: Vec<MeterKey>,
     /// Port, its meter in, its meter out.
-    pub ports: Vec<(Uuid, MeterKey, MeterKey)>,
+    pub(crate) ports: Vec<(Uuid, MeterKey, MeterKey)>,
 }
 
 /// `None` for kinds that MidoNet does not meter.
-pub fn groups(site: &Site, kind: Kind, id: Uuid) -> Option<Groups> {
+pub(crate) fn groups(site: &Site, kind: Kind, id: Uuid) -> Option<Groups> {
     let toward = |port: &Uuid| (*port, MeterKey::PortTx(*port), MeterKey::PortRx(*port));
     let from = |port: &Uuid| (*port, MeterKey::PortRx(*port), MeterKey::PortTx(*port));
     let (note, in_name, out_name, ports): (_, _, _, Vec<_>) = match kind {
@@ -144,7 +144,7 @@ pub fn groups(site: &Site, kind: Kind, id: Uuid) -> Option<Groups> {
 }
 
 /// The large chart.
-pub async fn large(ctx: &Ctx, device: &Device, groups: &Groups, packets: bool, points: i64) -> Result<Chart, WebError> {
+pub(crate) async fn large(ctx: &Ctx, device: &Device, groups: &Groups, packets: bool, points: i64) -> Result<Chart, WebError> {
     let step = chart::step_for(ctx.period, points, traffic::LEAST_STEP_US);
     let found = traffic::lines(
         ctx.store(),
@@ -197,7 +197,7 @@ pub async fn large(ctx: &Ctx, device: &Device, groups: &Groups, packets: bool, p
     Ok(chart)
 }
 
-pub async fn page(ctx: &Ctx, device: &Device) -> Result<Response, WebError> {
+pub(crate) async fn page(ctx: &Ctx, device: &Device) -> Result<Response, WebError> {
     let groups =
         groups(&ctx.site, device.kind, device.id).ok_or_else(|| WebError::NotFound(format!("MidoNet does not meter a {}.", device.kind.label())))?;
     let in_packets = ctx.params.get("unit") == Some("packets");
@@ -205,7 +205,7 @@ pub async fn page(ctx: &Ctx, device: &Device) -> Result<Response, WebError> {
     chart.height = 240;
     "Meters move in steps of 30–60 s; each step is spread over the interval that it covers.".clone_into(&mut chart.hint);
     let own = ctx.params.get("scale") != Some("one");
-    let (ports, max) = small(ctx, &groups, in_packets, own).await?;
+    let (ports, max, unit_name) = small(ctx, &groups, in_packets, own).await?;
     html(&Page {
         frame: Frame::new(ctx, &device.object.name, device.place()).await?,
         head: device.head(ctx, "traffic"),
@@ -221,9 +221,9 @@ pub async fn page(ctx: &Ctx, device: &Device) -> Result<Response, WebError> {
         more: groups.ports.len().saturating_sub(ports.len()),
         ports,
         scale_note: if own {
-            "each on its own scale".to_owned()
+            format!("{unit_name}, each on its own scale")
         } else {
-            format!("one scale, up to {max}")
+            format!("{unit_name}, one scale up to {max}")
         },
         own,
         own_link: ctx.here(&[("scale", "")]),
@@ -231,8 +231,8 @@ pub async fn page(ctx: &Ctx, device: &Device) -> Result<Response, WebError> {
     })
 }
 
-/// Small charts, the busiest first, and the largest rate of all.
-async fn small(ctx: &Ctx, groups: &Groups, packets: bool, own: bool) -> Result<(Vec<Small>, String), WebError> {
+/// Small charts, the busiest first, the largest rate of all, and the unit of their figures.
+async fn small(ctx: &Ctx, groups: &Groups, packets: bool, own: bool) -> Result<(Vec<Small>, String, String), WebError> {
     let step = chart::step_for(ctx.period, SMALL_POINTS, traffic::LEAST_STEP_US);
     let keys: Vec<Vec<MeterKey>> = groups
         .ports
@@ -248,13 +248,8 @@ async fn small(ctx: &Ctx, groups: &Groups, packets: bool, own: bool) -> Result<(
     let unit = if packets { Unit::PacketsPerSecond } else { Unit::BitsPerSecond };
     let peak = |line: &traffic::Line| line.rates(packets).into_iter().flatten().fold(0.0, f64::max);
     let all = pairs.iter().flat_map(|(_, lines)| lines.iter().map(peak)).fold(0.0, f64::max);
-    let shown = |rate: f64| {
-        if packets {
-            format!("{}/s", units::short_count(rate))
-        } else {
-            units::bits_per_second(rate)
-        }
-    };
+    let (factor, unit_name) = unit.scaled(all);
+    let shown = |rate: f64| units::short(rate / factor);
     let small = pairs
         .into_iter()
         .take(SMALL)
@@ -304,5 +299,5 @@ async fn small(ctx: &Ctx, groups: &Groups, packets: bool, own: bool) -> Result<(
             }
         })
         .collect();
-    Ok((small, shown(all)))
+    Ok((small, format!("{} {unit_name}", shown(all)), unit_name))
 }

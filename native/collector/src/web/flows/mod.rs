@@ -57,7 +57,7 @@ enum Empty {
     Error,
 }
 
-pub async fn page(ctx: Ctx) -> Result<Response, WebError> {
+pub(crate) async fn page(ctx: Ctx) -> Result<Response, WebError> {
     if let Some(to) = form::edited(&ctx)? {
         return Ok(Redirect::to(&to).into_response());
     }
@@ -141,7 +141,7 @@ async fn failed(ctx: &Ctx, error: &RequestError) -> Result<Response, WebError> {
 }
 
 /// What can follow in the filter text. It looks at names of the topology only, never at flows.
-pub async fn complete(ctx: Ctx) -> Json<Completion> {
+pub(crate) async fn complete(ctx: Ctx) -> Json<Completion> {
     let text = ctx.params.get("text").unwrap_or_default();
     let names = SiteNames(&ctx.site);
     // A text longer than any filter gets no suggestions.

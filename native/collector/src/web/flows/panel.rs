@@ -208,7 +208,11 @@ fn side(
         .and_then(|id| then.port(id))
         .and_then(|port| port.host)
         .map(|host| then.host_name(host));
-    let about: Vec<String> = tenant.map(|tenant| format!("tenant {tenant}")).into_iter().chain(host).collect();
+    let about: Vec<String> = tenant
+        .map(|tenant| format!("tenant {}", units::short_id(tenant)))
+        .into_iter()
+        .chain(host)
+        .collect();
     Side {
         name: if name.is_empty() { "unknown end".to_owned() } else { name },
         href: port
