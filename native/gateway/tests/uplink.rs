@@ -9,7 +9,7 @@ mod peer;
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -33,7 +33,7 @@ use tokio::sync::watch;
 
 /// What was logged, by tests that run one after the other for its sake.
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 struct Lines;
 
@@ -51,8 +51,8 @@ impl log::Log for Lines {
     fn flush(&self) {}
 }
 
-fn alone() -> MutexGuard<'static, ()> {
-    let guard = ONE_AT_A_TIME.lock().unwrap_or_else(|error| error.into_inner());
+async fn alone() -> tokio::sync::MutexGuard<'static, ()> {
+    let guard = ONE_AT_A_TIME.lock().await;
     let _ = log::set_logger(&Lines);
     log::set_max_level(log::LevelFilter::Info);
     LINES.lock().unwrap().clear();
@@ -172,7 +172,7 @@ fn refusal(code: RefusalCode) -> Refusal {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn records_reach_the_service_and_leave_the_spool() {
-    let _alone = alone();
+    let _alone = alone().await;
     let folder = tempfile::tempdir().unwrap();
     let peer = Peer::start(folder.path(), Behaviour::default());
     let site = Site::start(folder.path(), peer.address.port(), &peer.ca_file, Kinds::ALL);
@@ -199,7 +199,7 @@ async fn records_reach_the_service_and_leave_the_spool() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_lost_with_a_connection_is_sent_again_from_the_cursor() {
-    let _alone = alone();
+    let _alone = alone().await;
     let folder = tempfile::tempdir().unwrap();
     let peer = Peer::start(
         folder.path(),
@@ -224,7 +224,7 @@ async fn what_was_lost_with_a_connection_is_sent_again_from_the_cursor() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_goes_on_with_what_was_not_acknowledged() {
-    let _alone = alone();
+    let _alone = alone().await;
     let folder = tempfile::tempdir().unwrap();
     let peer = Peer::start(
         folder.path(),
@@ -248,7 +248,7 @@ async fn a_restart_goes_on_with_what_was_not_acknowledged() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_key_is_told_with_its_fingerprint() {
-    let _alone = alone();
+    let _alone = alone().await;
     for in_handshake in [false, true] {
         LINES.lock().unwrap().clear();
         let folder = tempfile::tempdir().unwrap();
@@ -284,7 +284,7 @@ async fn an_unknown_key_is_told_with_its_fingerprint() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_key_ends_the_open_connection() {
-    let _alone = alone();
+    let _alone = alone().await;
     let folder = tempfile::tempdir().unwrap();
     let peer = Peer::start(folder.path(), Behaviour::default());
     let site = Site::start(folder.path(), peer.address.port(), &peer.ca_file, Kinds::ALL);
@@ -297,7 +297,7 @@ async fn a_deleted_key_ends_the_open_connection() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renewed_key_gives_way_to_the_old_one_until_the_service_knows_it() {
-    let _alone = alone();
+    let _alone = alone().await;
     let folder = tempfile::tempdir().unwrap();
     let peer = Peer::start(
         folder.path(),
@@ -320,7 +320,7 @@ async fn a_renewed_key_gives_way_to_the_old_one_until_the_service_knows_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_server_certificate_is_refused() {
-    let _alone = alone();
+    let _alone = alone().await;
     let cases = [
         (
             Behaviour {
@@ -360,7 +360,7 @@ async fn a_wrong_server_certificate_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_protocol_is_told() {
-    let _alone = alone();
+    let _alone = alone().await;
     let cases = [
         Behaviour {
             protocol: 99,
@@ -384,7 +384,7 @@ async fn another_protocol_is_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_is_not_there_is_told_once_and_tried_again() {
-    let _alone = alone();
+    let _alone = alone().await;
     let folder = tempfile::tempdir().unwrap();
     let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = free.local_addr().unwrap().port();
@@ -405,7 +405,7 @@ async fn a_service_that_is_not_there_is_told_once_and_tried_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_and_commands_come_down() {
-    let _alone = alone();
+    let _alone = alone().await;
     let folder = tempfile::tempdir().unwrap();
     let peer = Peer::start(folder.path(), Behaviour::default());
     let site = Site::start(
@@ -460,7 +460,7 @@ async fn settings_and_commands_come_down() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spool_older_than_the_services_cursor_becomes_a_new_one() {
-    let _alone = alone();
+    let _alone = alone().await;
     let folder = tempfile::tempdir().unwrap();
     let peer = Peer::start(folder.path(), Behaviour::default());
     // As if the service had seen 50 batches of this epoch.
@@ -477,7 +477,7 @@ async fn a_spool_older_than_the_services_cursor_becomes_a_new_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_drains_is_left_and_found_again() {
-    let _alone = alone();
+    let _alone = alone().await;
     let folder = tempfile::tempdir().unwrap();
     let peer = Peer::start(folder.path(), Behaviour::default());
     let site = Site::start(folder.path(), peer.address.port(), &peer.ca_file, Kinds::ALL);
