@@ -25,20 +25,19 @@ async fn an_nsdb_that_is_not_there_yet_is_waited_for() {
     let mut zookeeper = ZooKeeper::start("3.4", 2_000);
     put(&zookeeper.client().await, &port(1), b"admin_state_up: true\n", false).await;
     let mut site = site(&zookeeper.hosts(), "/midonet", json!({}));
-    let tap = zookeeper
-        .without(async {
-            let tap = tokio::spawn(nsdb::run(site.tap.clone(), View::default()));
-            event(&mut site.end, "nsdb.unreachable").await;
-            tap
-        })
-        .await;
+    let mut tap = None;
+    let beginning = async {
+        tap = Some(tokio::spawn(nsdb::run(site.tap.clone(), View::default())));
+        event(&mut site.end, "nsdb.unreachable").await;
+    };
+    zookeeper.without(beginning).await;
     let mut reader = Reader::default();
     reader.until(&mut site.end, "the snapshot", |reader| reader.snapshots == 1).await;
     assert_eq!(reader.held.len(), 1);
     // One event says that it was away, however often it was tried.
     event(&mut site.end, "nsdb.connected").await;
     site.stop.stop();
-    tap.await.unwrap();
+    tap.unwrap().await.unwrap();
 }
 
 #[tokio::test]
