@@ -14,7 +14,7 @@ TEST_LIBRARY := $(BIN)/examples/libmidonet_insights_hooks.so
 MVN := mvn --batch-mode --no-transfer-progress -q
 DENY_VERSION := 0.20.2
 
-.PHONY: help setup setup-test build jar demo test lint test-rust test-java test-e2e test-browser bench clean
+.PHONY: help setup setup-test build jar demo test lint test-rust test-java test-browser bench clean
 
 help: ## all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -25,8 +25,9 @@ setup: ## install what a fresh Debian machine lacks to build
 setup-test: ## install what a fresh Debian machine lacks to test
 	@tests/tools/setup test
 
-build: setup ## all Rust programs and the plugin's library
-	cargo build --locked --workspace
+# Everything is built in one way, tests included: another choice of crates would mean other features and the column store a second time.
+build: setup ## all Rust programs, the plugin's library, the tests
+	cargo build --locked --workspace --all-targets
 
 jar: setup ## the minion's jar
 	cd jvm-shim && $(MVN) -DskipTests package
@@ -35,7 +36,7 @@ jar: setup ## the minion's jar
 demo: build jar ## everything, running, until Ctrl-C
 	@exec $(BIN)/demo
 
-test: setup-test lint test-rust test-java test-e2e test-browser ## everything that must hold
+test: setup-test lint test-rust test-java test-browser ## everything that must hold
 
 lint: setup $(TOOLS)/bin/cargo-deny ## formatting, lints, boundaries between rooms, licences
 	cargo fmt --all --check
@@ -45,17 +46,12 @@ lint: setup $(TOOLS)/bin/cargo-deny ## formatting, lints, boundaries between roo
 $(TOOLS)/bin/cargo-deny:
 	cargo install --quiet --locked --version $(DENY_VERSION) --root $(TOOLS) cargo-deny
 
-test-rust: setup ## unit, property, golden and integration tests
-	tests/daemon/bin/build
-	cargo test --locked --workspace --exclude insights-e2e
+test-rust: build jar ## unit, property, golden and integration tests; everything together, parts of it killed
+	cargo test --locked --workspace
 
 test-java: build jar ## the minion on the real library
 	cd tests/daemon && $(MVN) verify
-	cargo build --locked --workspace --example midonet_insights_hooks
 	cd jvm-shim && $(MVN) verify -Dinsights.library=$(LIBRARY) -Dinsights.test.library=$(TEST_LIBRARY)
-
-test-e2e: build jar ## everything together, parts of it killed
-	cargo test --locked -p insights-e2e -- --nocapture
 
 test-browser: build ## the pages in a real browser
 	cd tests/browser && npm ci --no-audit --no-fund --silent && npm test

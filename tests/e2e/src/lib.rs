@@ -3,4 +3,6 @@
 
 //! Runs everything together with real parts: ZooKeeper, the plugin in a JVM, the simulated cloud, the collector.
 
+pub mod manager;
 pub mod process;
+pub mod stack;
