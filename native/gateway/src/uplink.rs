@@ -134,6 +134,8 @@ impl Uplink {
                 _ = key_check.tick() => state.check_keys(),
                 () = stop.stopped(), if !stopping => {
                     stopping = true;
+                    // The spooler ended just before: its last records count, also when their news comes second.
+                    state.tell_stored(*stored.borrow_and_update());
                     state.session.stop(state.now(), state.uplink.drain);
                 }
             }
