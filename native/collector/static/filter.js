@@ -88,7 +88,13 @@ export function filter() {
     draw();
   };
   let timer = 0;
-  input.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(ask, 60); });
+  input.addEventListener("input", () => {
+    // What is shown belongs to the text before; nothing of it is chosen until the answer for this one is there.
+    serial += 1;
+    mark(-1);
+    clearTimeout(timer);
+    timer = setTimeout(ask, 60);
+  });
   input.addEventListener("focus", ask);
   input.addEventListener("blur", close);
   input.addEventListener("keydown", (event) => {

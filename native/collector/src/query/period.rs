@@ -115,6 +115,15 @@ impl PeriodSpec {
         }
     }
 
+    /// After "in": `the last 6 hours`, `this period`.
+    pub fn phrase(self) -> String {
+        match self {
+            PeriodSpec::Last(_) => format!("the {}", self.text()),
+            PeriodSpec::Days(0, 1) | PeriodSpec::Days(1, 1) => "this day".to_owned(),
+            _ => "this period".to_owned(),
+        }
+    }
+
     /// For the button of the top bar.
     pub fn title(self) -> String {
         match self {

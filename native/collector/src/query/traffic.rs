@@ -95,7 +95,11 @@ pub async fn lines(
     }
     let gaps = gaps(period, now_us, start_us, step_us, keys.len(), &covered);
     // A sum of which half is missing would look like less traffic.
-    for (at, _) in covered.iter().enumerate().filter(|(at, _)| in_gap(&gaps, start_us + *at as i64 * step_us, step_us)) {
+    for (at, _) in covered
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| in_gap(&gaps, start_us + *at as i64 * step_us, step_us))
+    {
         for sum in &mut sums {
             sum[at].known = false;
         }

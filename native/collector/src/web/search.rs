@@ -52,8 +52,9 @@ pub(crate) async fn page(ctx: Ctx) -> Result<Response, WebError> {
     if ctx.params.get("format") == Some("json") {
         return Ok(Json(hits.into_iter().take(SUGGESTED).collect::<Vec<_>>()).into_response());
     }
-    // One answer needs no list.
-    if let [only] = &hits[..] {
+    // One answer needs no list; who types a whole UUID means its object, not the names that contain it.
+    let exact = hits.iter().find(|hit| hit.id.eq_ignore_ascii_case(&asked));
+    if let Some(only) = exact.or(if hits.len() == 1 { hits.first() } else { None }) {
         return Ok(Redirect::to(&only.href).into_response());
     }
     html(&Page {

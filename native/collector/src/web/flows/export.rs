@@ -7,6 +7,7 @@ use axum::{
     body::{Body, Bytes},
     response::Response,
 };
+use futures::StreamExt;
 use insights_store::{StoreError, query::StoredFlow};
 
 use crate::{
@@ -74,6 +75,8 @@ pub(super) fn csv(ctx: &Ctx, request: FlowRequest) -> Response {
             Some((Ok(Bytes::from(out)), next))
         }
     });
+    // The body may be asked again after its end, by the compression for one.
+    let pages = pages.fuse();
     let (parts, _) = csv_response(&name, String::new()).into_parts();
     Response::from_parts(parts, Body::from_stream(pages))
 }

@@ -159,11 +159,7 @@ fn why(then: &Site, row: &FlowRow, steps: &[Step], same_rule: u64, ctx: &Ctx) ->
     let more = if ctx.site.rule(rule).is_none() {
         "The rule is not in the topology any more.".to_owned()
     } else if same_rule > 1 {
-        format!(
-            "It dropped {} flow records in {}.",
-            units::count(same_rule),
-            ctx.spec.title().to_lowercase()
-        )
+        format!("It dropped {} flow records in {}.", units::count(same_rule), ctx.spec.phrase())
     } else {
         String::new()
     };
@@ -172,7 +168,7 @@ fn why(then: &Site, row: &FlowRow, steps: &[Step], same_rule: u64, ctx: &Ctx) ->
 
 fn end(then: &Site, row: &FlowRow, same_rule: u64, ctx: &Ctx) -> String {
     match row.verdict {
-        Verdict::Dropped if same_rule > 0 => format!("by a rule, {} times in {}", units::count(same_rule), ctx.spec.title().to_lowercase()),
+        Verdict::Dropped if same_rule > 0 => format!("by a rule, {} times in {}", units::count(same_rule), ctx.spec.phrase()),
         Verdict::Dropped => "without a rule".to_owned(),
         Verdict::Consumed => "in the virtual network itself".to_owned(),
         Verdict::Allowed => {

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { after, before, test } from "node:test";
+import { browse, serve, signedIn } from "./server.mjs";
+
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+let server, empty, browser, stopBrowser;
+
+before(async () => {
+  [server, empty] = await Promise.all([serve(), serve("empty")]);
+  ({ browser, stop: stopBrowser } = await browse());
+});
+after(async () => {
+  await stopBrowser?.();
+  await server?.stop();
+  await empty?.stop();
+});
+
+const items = async (context, kind, from = server) => (await (await context.request.get(`${from.base}/api/v1/sites/${from.site}/topology/${kind}`)).json()).items;
+
+async function places(context) {
+  const [networks, routers, ports, hosts, groups, balancers, chains] = await Promise.all(
+    ["network", "router", "port", "host", "security_group", "load_balancer", "chain"].map((kind) => items(context, kind)));
+  const flows = (await (await context.request.get(`${server.base}/api/v1/sites/${server.site}/flows?filter=result+%3D+dropped&limit=1`)).json()).flows;
+  const network = networks.find((network) => !network.external);
+  const vm = ports.find((port) => port.kind === "vm");
+  return [
+    "dashboard", "physical/hosts", "physical/tunnel-zones", "physical/vteps", "physical/gateways", "virtual", "virtual?view=list",
+    "virtual/tenants", "virtual/networks", "virtual/routers", "virtual/ports", "virtual/chains", "virtual/rules", "virtual/security-groups",
+    "virtual/load-balancers", "virtual/floating-ips", "virtual/subnets",
+    `d/network/${network.id}`, `d/network/${network.id}?view=list`, `d/network/${network.id}/traffic`, `d/network/${network.id}/traffic?unit=packets&scale=one`,
+    `d/network/${network.id}/configuration`, `d/network/${network.id}/history`,
+    `d/router/${routers[0].id}`, `d/port/${vm.id}`, `d/port/${vm.id}/rules`, `d/host/${hosts[0].id}`, `d/security_group/${groups[0].id}`,
+    `d/load_balancer/${balancers[0].id}`, `d/chain/${chains[0].id}`,
+    "flows", `flows?filter=result+%3D+dropped&flow=${flows[0].id}`, "flows?filter=src.prt+%3D+5", "flows?filter=ttl+%3D+1", "flows?period=2001-01-01",
+    "events", "site", "search?q=vm", "search",
+  ];
+}
+
+for (const [name, options] of [
+  ["light", { colorScheme: "light" }],
+  ["dark", { colorScheme: "dark" }],
+  ["phone", { colorScheme: "light", viewport: { width: 390, height: 844 } }],
+]) {
+  test(`every page is whole, accessible and quiet: ${name}`, async () => {
+    const { page, context, complaints, at } = await signedIn(browser, server, options);
+    for (const place of [...await places(context), "/account"]) {
+      const answer = await page.goto(place.startsWith("/") ? server.base + place : at(place));
+      assert.equal(answer.status(), 200, place);
+      await page.evaluate(axe);
+      const violations = await page.evaluate(() => axe.run({ resultTypes: ["violations"] })
+        .then((result) => result.violations.map((v) => `${v.id}: ${v.nodes.slice(0, 3).map((node) => node.target.join(" ")).join(", ")}`)));
+      assert.deepEqual(violations, [], place);
+      assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth + 1), `${place} is wider than the window`);
+      assert.equal(await page.locator("[style]").evaluateAll((all) => all.filter((element) => element.id !== "tip").length), 0, `${place} has inline styles`);
+    }
+    assert.deepEqual(complaints, []);
+    await context.close();
+  });
+}
+
+test("a wrong password says so and nothing more", async () => {
+  const page = await browser.newPage();
+  for (const email of [server.email, "nobody@lab.example"]) {
+    await page.goto(`${server.base}/sign-in`);
+    await page.fill("input[name=email]", email);
+    await page.fill("input[name=password]", "wrong");
+    await page.click("button[type=submit]");
+    assert.equal(await page.locator("[role=alert]").textContent(), "E-mail and password don’t belong together.");
+  }
+  await page.close();
+});
+
+test("the menu is named after the user and signs out", async () => {
+  const { page, context, at } = await signedIn(browser, server);
+  const menu = page.locator(".user-menu");
+  await menu.locator("summary").click();
+  assert.deepEqual((await menu.locator("a, button").allTextContents()).map((text) => text.trim()), ["Insights manager", "Manage account", "Sign out"]);
+  assert.match(await menu.locator("summary").getAttribute("aria-label"), /Ada Okafor/);
+  await menu.getByRole("button", { name: "Sign out" }).click();
+  await page.waitForURL(/sign-in/);
+  await page.goto(at("dashboard"));
+  assert.match(page.url(), /sign-in\?next=/);
+  await context.close();
+});
+
+test("the site of another account does not exist, whoever asks", async () => {
+  const { context } = await signedIn(browser, server);
+  const stranger = await browser.newContext();
+  for (const path of ["dashboard", "physical/hosts", "virtual", "virtual/ports", "flows", "flows?format=csv", "flows/complete?text=s", "events", "site", "search?q=a"]) {
+    assert.equal((await context.request.get(`${server.base}/s/${server.foreign}/${path}`)).status(), 404, path);
+    assert.match((await stranger.request.get(`${server.base}/s/${server.site}/${path}`)).url(), /sign-in/, path);
+  }
+  for (const path of ["flows", "flows/histogram", "topology/counts", "topology/host"]) {
+    assert.equal((await context.request.get(`${server.base}/api/v1/sites/${server.foreign}/${path}`)).status(), 404, path);
+  }
+  await context.close();
+  await stranger.close();
+});
+
+test("a form of another origin, or without its token, is refused", async () => {
+  const { context } = await signedIn(browser, server);
+  const post = (headers, form) => context.request.post(`${server.base}/account/name`, { headers, form, maxRedirects: 0 });
+  assert.equal((await post({}, { name: "Mallory" })).status(), 403);
+  assert.equal((await post({ "sec-fetch-site": "cross-site" }, { name: "Mallory" })).status(), 403);
+  await context.close();
+});
+
+test("criteria and filter text keep in step", async () => {
+  const { page, context, at, complaints } = await signedIn(browser, server);
+  const text = () => page.inputValue("#filter");
+  await page.goto(at("flows"));
+  await page.locator('summary[aria-label="Add Source IP"]').click();
+  await page.keyboard.type("10.0.0.0/8");
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/filter=/);
+  assert.equal(await text(), "src.ip in 10.0.0.0/8");
+  await page.locator('summary[aria-label="Add Flow Result"]').click();
+  await page.locator(".addmenu[open] select").selectOption("dropped");
+  await page.locator(".addmenu[open] button").click();
+  await page.waitForURL(/dropped/);
+  assert.equal(await text(), "src.ip in 10.0.0.0/8 and result = dropped");
+  assert.ok(await page.locator(".flowlist tbody tr").count() > 0);
+  assert.deepEqual([...new Set(await page.locator(".flowlist .res .st span").allTextContents())], ["dropped"]);
+  await page.getByRole("link", { name: "Swap source and destination" }).click();
+  await page.waitForURL(/dst\.ip/);
+  assert.equal(await text(), "dst.ip in 10.0.0.0/8 and result = dropped");
+  await page.getByRole("link", { name: "Remove dst.ip in 10.0.0.0/8" }).click();
+  await page.waitForURL((url) => !url.search.includes("dst.ip"));
+  assert.equal(await text(), "result = dropped");
+  // A click on a value narrows to it.
+  await page.locator(".flowlist tbody tr").first().locator("td:nth-child(5) a").first().click();
+  await page.waitForURL(/proto/);
+  assert.match(await text(), /^result = dropped and proto = (tcp|udp)$/);
+  // Completion by keyboard.
+  await page.goto(at("flows"));
+  await page.locator("#filter").pressSequentially("res");
+  await page.locator("#filter-options [aria-selected=true]", { hasText: "result" }).waitFor();
+  await page.keyboard.press("Tab");
+  await page.locator("#filter").pressSequentially("= dr");
+  await page.locator("#filter-options [aria-selected=true]", { hasText: "dropped" }).waitFor();
+  await page.keyboard.press("Tab");
+  assert.equal((await text()).trim(), "result = dropped");
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/dropped/);
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
+
+test("pages of flows follow each other without gap or repetition, and agree with the API and the file", async () => {
+  const { page, context, at } = await signedIn(browser, server);
+  const to = new Date(Date.now() - 3_600_000).toISOString().slice(0, 19);
+  const from = new Date(Date.now() - 3_900_000).toISOString().slice(0, 19);
+  const query = `filter=proto+%3D+tcp&period=${from}+-+${to}`;
+  const seen = [];
+  await page.goto(at(`flows?${query}`));
+  for (;;) {
+    seen.push(...await page.locator("tr[data-href]").evaluateAll((rows) => rows.map((row) => new URLSearchParams(row.dataset.href.split("?")[1]).get("flow"))));
+    const older = page.locator("a[rel=next]");
+    if (!await older.count()) break;
+    await older.click();
+    await page.waitForLoadState();
+  }
+  const api = (await (await context.request.get(`${server.base}/api/v1/sites/${server.site}/flows?${query}&limit=5000`)).json()).flows;
+  const file = (await (await context.request.get(at(`flows?${query}&format=csv`))).text()).trim().split("\r\n").slice(1);
+  assert.ok(api.length > 100, "more than one page");
+  assert.deepEqual(seen, api.map((flow) => flow.id));
+  assert.deepEqual(file.map((line) => line.split(",")[0]), seen);
+  assert.equal((await page.goto(at(`flows?${query}`)), await page.locator(".tbar b").first().textContent()).replace(/\D/g, ""), String(api.length));
+  await context.close();
+});
+
+test("a dropped flow tells the device, the chain and the rule that decided", async () => {
+  const { page, context, at } = await signedIn(browser, server);
+  await page.goto(at("flows?filter=result+%3D+dropped"));
+  await page.locator("tr[data-href]").first().locator("td.tm").click();
+  await page.waitForURL(/flow=/);
+  assert.match(await page.locator(".why").textContent(), /dropped it\. In the outbound filter of the port, the rule “drop/);
+  assert.equal(await page.locator(".rules li.hit").count(), 1);
+  assert.match(await page.locator(".rules li.hit .r").textContent(), /DROP/);
+  await page.keyboard.press("Escape");
+  await page.waitForURL((url) => !url.search.includes("flow="));
+  await context.close();
+});
+
+test("a span drawn on the histogram becomes the period", async () => {
+  const { page, context, at } = await signedIn(browser, server);
+  await page.goto(at("flows"));
+  const box = await page.locator("#histogram [data-chart] > svg").last().boundingBox();
+  await page.mouse.move(box.x + box.width * 0.25, box.y + 40);
+  await page.mouse.down();
+  await page.mouse.move(box.x + box.width * 0.5, box.y + 40, { steps: 4 });
+  await page.mouse.up();
+  await page.waitForURL(/period=\d{4}/);
+  const [from, to] = new URL(page.url()).searchParams.get("period").split(" - ").map((text) => Date.parse(`${text.replace(" ", "T")}Z`));
+  assert.ok(Math.abs(to - from - 90 * 60_000) < 3 * 60_000, `${from} to ${to}`);
+  await context.close();
+});
+
+test("live parts change without a reload, and stand still while they are used", async () => {
+  const { page, context, at } = await signedIn(browser, server);
+  await page.goto(at("dashboard"));
+  await page.evaluate(() => { window.here = true; });
+  const before = await page.locator("#verdict .at").textContent();
+  await page.waitForFunction((old) => document.querySelector("#verdict .at").textContent !== old, before, { timeout: 25_000 });
+  assert.equal(await page.evaluate(() => window.here), true);
+  await page.getByRole("link", { name: "Live is on, stop it" }).click();
+  await page.waitForURL(/live=0/);
+  assert.equal(await page.locator("html").getAttribute("data-live"), null);
+  await context.close();
+});
+
+test("search finds by name, UUID, IP and MAC; the slash key leads there", async () => {
+  const { page, context, at } = await signedIn(browser, server);
+  const port = (await items(context, "port")).find((port) => port.kind === "vm");
+  for (const text of [port.name, port.id, port.addresses[0], port.mac]) {
+    const hits = await (await context.request.get(at(`search?format=json&q=${encodeURIComponent(text)}`))).json();
+    assert.ok(hits.some((hit) => hit.id === port.id), text);
+  }
+  await page.keyboard.press("/");
+  await page.keyboard.type(port.id);
+  await page.keyboard.press("Enter");
+  await page.waitForURL(new RegExp(`d/port/${port.id}`));
+  await context.close();
+});
+
+test("everything is there without script", async () => {
+  const { page, context, at } = await signedIn(browser, server, { javaScriptEnabled: false });
+  await page.goto(at("flows"));
+  await page.fill("#filter", "result = dropped");
+  await page.getByRole("button", { name: "Apply" }).click();
+  assert.ok(await page.locator(".flowlist tbody tr").count() > 0);
+  await page.goto(at("dashboard"));
+  assert.ok(await page.locator(".plot path").count() > 4);
+  assert.ok(await page.locator("details.astable td").count() > 50);
+  await context.close();
+});
+
+test("a site without data says what to do", async () => {
+  const { page, context } = await signedIn(browser, empty);
+  assert.match(await page.locator("main").textContent(), /mn-insights show/);
+  await page.goto(`${empty.base}/s/${empty.site}/flows`);
+  assert.match(await page.locator("main").textContent(), /agent\.flow_history\.enabled/);
+  await context.close();
+});
+
+test("a link of a later version, and a period that is none, are refused with a reason", async () => {
+  const { page, context, at } = await signedIn(browser, server);
+  assert.equal((await page.goto(at("dashboard?v=99"))).status(), 400);
+  assert.match(await page.locator("main").textContent(), /later version/);
+  assert.equal((await page.goto(at("dashboard?period=soon"))).status(), 400);
+  assert.match(await page.locator("main").textContent(), /last 6 hours/);
+  await context.close();
+});
