@@ -9,7 +9,10 @@ use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 fn main() -> Result<()> {
     let cli = Cli::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
     match cli.command {
         Command::Serve(args) => {
             let config = Config::new(&cli.common, *args)?;
@@ -21,7 +24,8 @@ fn main() -> Result<()> {
 }
 
 fn log_to_stderr(config: &Config) -> Result<()> {
-    let filter = EnvFilter::try_new(&config.log).with_context(|| format!("log is {:?}: must be a level or a filter such as info,quinn=warn", config.log))?;
+    let filter =
+        EnvFilter::try_new(&config.log).with_context(|| format!("log is {:?}: must be a level or a filter such as info,quinn=warn", config.log))?;
     let registry = tracing_subscriber::registry().with(filter);
     match config.log_format {
         LogFormat::Text => registry.with(fmt::layer().with_writer(std::io::stderr).with_ansi(false)).init(),

@@ -48,14 +48,39 @@ pub async fn run(config: Config) -> Result<()> {
     let sites = Sites::new(store.clone());
     let gateways = Gateways::new(store.catalog().clone());
     let counters = Arc::new(Counters::default());
-    let parts =
-        IngestParts { store: store.clone(), sites: sites.clone(), accounts: accounts.clone(), gateways: gateways.clone(), counters: counters.clone() };
-    let ingest = Ingest::start(IngestOptions { listen: config.ingest_listen, certificates, key, max_connections: config.max_gateways }, parts).await?;
+    let parts = IngestParts {
+        store: store.clone(),
+        sites: sites.clone(),
+        accounts: accounts.clone(),
+        gateways: gateways.clone(),
+        counters: counters.clone(),
+    };
+    let ingest = Ingest::start(
+        IngestOptions {
+            listen: config.ingest_listen,
+            certificates,
+            key,
+            max_connections: config.max_gateways,
+        },
+        parts,
+    )
+    .await?;
 
-    let listener = TcpListener::bind(config.web_listen).await.with_context(|| format!("listen for the manager on TCP {}", config.web_listen))?;
+    let listener = TcpListener::bind(config.web_listen)
+        .await
+        .with_context(|| format!("listen for the manager on TCP {}", config.web_listen))?;
     let web_address = listener.local_addr().context("tell the manager's address")?;
-    let app = web::App { store: store.clone(), accounts: accounts.clone(), sites, secure: config.web_secure, clock: now_us };
-    let metrics = Metrics { store: store.clone(), counters };
+    let app = web::App {
+        store: store.clone(),
+        accounts: accounts.clone(),
+        sites,
+        secure: config.web_secure,
+        clock: now_us,
+    };
+    let metrics = Metrics {
+        store: store.clone(),
+        counters,
+    };
     let router = Router::new().merge(web::router(app)).merge(metrics::router(metrics));
     let (stop, mut stopping) = watch::channel(false);
     let serving = tokio::spawn(

@@ -87,7 +87,9 @@ impl Check {
         if let Some(nsdb) = &mut nsdb {
             settings.layers = nsdb.layers(settings.host_id, &mut findings).await;
         }
-        let Some(config) = settings.config(self, &mut findings) else { return findings };
+        let Some(config) = settings.config(self, &mut findings) else {
+            return findings;
+        };
         findings.push(site::identity(&config));
         service::check(&config, &mut findings).await;
         findings.push(site::clock(status.as_ref()));
@@ -102,11 +104,21 @@ impl Check {
 
 impl Finding {
     fn good(check: &'static str, found: impl Into<String>) -> Finding {
-        Finding { check, verdict: Verdict::Good, found: found.into(), remedy: None }
+        Finding {
+            check,
+            verdict: Verdict::Good,
+            found: found.into(),
+            remedy: None,
+        }
     }
 
     fn new(check: &'static str, verdict: Verdict, found: impl Into<String>, remedy: impl Into<String>) -> Finding {
-        Finding { check, verdict, found: found.into(), remedy: Some(remedy.into()) }
+        Finding {
+            check,
+            verdict,
+            found: found.into(),
+            remedy: Some(remedy.into()),
+        }
     }
 
     fn warning(check: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Finding {

@@ -4,5 +4,6 @@
 //! Runs everything together with real parts: ZooKeeper, the plugin in a JVM, the simulated cloud, the collector.
 
 pub mod manager;
+pub mod oracle;
 pub mod process;
 pub mod stack;

@@ -22,32 +22,60 @@ pub struct Browser {
 
 impl Browser {
     pub fn new(web: &str) -> Browser {
-        let config = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false).build();
-        Browser { agent: config.into(), base: format!("http://{web}") }
+        let config = ureq::Agent::config_builder()
+            .timeout_global(Some(PATIENCE))
+            .http_status_as_error(false)
+            .build();
+        Browser {
+            agent: config.into(),
+            base: format!("http://{web}"),
+        }
     }
 
     /// Signs in through the form.
     pub fn sign_in(&self, account: &Account) -> Result<()> {
         let form = [("email", account.email.as_str()), ("password", account.password.as_str())];
         let origin = self.base.clone();
-        let response = self.agent.post(format!("{}/sign-in", self.base)).header("Origin", &origin).send_form(form).context("sign in")?;
+        let response = self
+            .agent
+            .post(format!("{}/sign-in", self.base))
+            .header("Origin", &origin)
+            .send_form(form)
+            .context("sign in")?;
         ensure!(response.status().is_success(), "sign in: {}", response.status());
         let (status, page) = self.get("/")?;
-        ensure!(status == 200 && page.contains(&account.name), "sign in: the dashboard does not greet {}", account.name);
+        ensure!(
+            status == 200 && page.contains(&account.name),
+            "sign in: the dashboard does not greet {}",
+            account.name
+        );
         Ok(())
     }
 
     /// Status and text of a page.
     pub fn get(&self, path: &str) -> Result<(u16, String)> {
-        let mut response = self.agent.get(format!("{}{path}", self.base)).call().with_context(|| format!("get {path}"))?;
-        let text = response.body_mut().with_config().limit(256 << 20).read_to_string().with_context(|| format!("read {path}"))?;
+        let mut response = self
+            .agent
+            .get(format!("{}{path}", self.base))
+            .call()
+            .with_context(|| format!("get {path}"))?;
+        let text = response
+            .body_mut()
+            .with_config()
+            .limit(256 << 20)
+            .read_to_string()
+            .with_context(|| format!("read {path}"))?;
         Ok((response.status().as_u16(), text))
     }
 
     /// The JSON of an address of the API.
     pub fn json(&self, path: &str) -> Result<Value> {
         let (status, text) = self.get(path)?;
-        ensure!(status == 200, "get {path}: status {status}: {}", text.chars().take(300).collect::<String>());
+        ensure!(
+            status == 200,
+            "get {path}: status {status}: {}",
+            text.chars().take(300).collect::<String>()
+        );
         serde_json::from_str(&text).with_context(|| format!("read the JSON of {path}"))
     }
 }

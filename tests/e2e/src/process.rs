@@ -20,7 +20,11 @@ pub struct Process {
 impl Process {
     /// Starts the program with both outputs appended to `log`.
     pub fn start(name: &'static str, command: &mut Command, log: &Path) -> Result<Process> {
-        let out = std::fs::File::options().create(true).append(true).open(log).with_context(|| format!("open {}", log.display()))?;
+        let out = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(log)
+            .with_context(|| format!("open {}", log.display()))?;
         let child = command
             .stdin(Stdio::null())
             .stdout(out.try_clone()?)
@@ -28,7 +32,11 @@ impl Process {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("start {name}: {:?}", command.as_std().get_program()))?;
-        Ok(Process { name, log: log.into(), child })
+        Ok(Process {
+            name,
+            log: log.into(),
+            child,
+        })
     }
 
     pub fn id(&self) -> Option<u32> {
@@ -47,7 +55,11 @@ impl Process {
                 bail!("{} ended with {status}; the end of its log:\n{}", self.name, tail(&text));
             }
             if tokio::time::Instant::now() > deadline {
-                bail!("{} did not say {prefix:?} within {within:?}; the end of its log:\n{}", self.name, tail(&text));
+                bail!(
+                    "{} did not say {prefix:?} within {within:?}; the end of its log:\n{}",
+                    self.name,
+                    tail(&text)
+                );
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

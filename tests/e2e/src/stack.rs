@@ -30,11 +30,22 @@ impl Places {
     pub fn new(dir: &Path) -> Result<Places> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
         let own = std::env::current_exe()?;
-        let bin = own.ancestors().skip(1).find(|folder| folder.join("insights-collector").exists()).with_context(|| {
-            format!("no insights-collector beside {}: build the workspace first (`cargo build --workspace`)", own.display())
-        })?;
+        let bin = own
+            .ancestors()
+            .skip(1)
+            .find(|folder| folder.join("insights-collector").exists())
+            .with_context(|| {
+                format!(
+                    "no insights-collector beside {}: build the workspace first (`cargo build --workspace`)",
+                    own.display()
+                )
+            })?;
         std::fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
-        Ok(Places { root, bin: bin.into(), dir: dir.canonicalize()? })
+        Ok(Places {
+            root,
+            bin: bin.into(),
+            dir: dir.canonicalize()?,
+        })
     }
 
     pub fn program(&self, name: &str) -> Command {
@@ -52,7 +63,9 @@ impl Places {
     /// A real ZooKeeper server with its data in the run's folder; `host:port`.
     pub async fn zookeeper(&self, version: &str, port: u16) -> Result<(Process, String)> {
         let mut command = Command::new(self.root.join("tests/daemon/bin/zookeeper"));
-        command.args([version, "--port", &port.to_string(), "--data"]).arg(self.dir.join("zookeeper"));
+        command
+            .args([version, "--port", &port.to_string(), "--data"])
+            .arg(self.dir.join("zookeeper"));
         let log = self.log("zookeeper");
         let _ = std::fs::remove_file(&log);
         let mut process = Process::start("zookeeper", &mut command, &log)?;
@@ -75,9 +88,15 @@ impl Places {
         );
         run(Command::new("sh").args(["-c", &add])).await?;
         std::fs::remove_file(&secret)?;
-        run(self.collector(&data).args(["site", "add", "--account", &account.email, "--name", &account.site])).await?;
+        run(self
+            .collector(&data)
+            .args(["site", "add", "--account", &account.email, "--name", &account.site]))
+        .await?;
         run(self.program("mn-insights").args(["init", "--identity"]).arg(self.identity())).await?;
-        run(self.collector(&data).args(["fingerprint", "add", "--site", &account.site, &self.fingerprint().await?])).await?;
+        run(self
+            .collector(&data)
+            .args(["fingerprint", "add", "--site", &account.site, &self.fingerprint().await?]))
+        .await?;
         Ok(())
     }
 
@@ -124,14 +143,23 @@ impl Places {
         command.args(["serve", "--ingest-listen", &at.ingest, "--web-listen", &at.web]);
         let log = self.log("collector");
         let seen = std::fs::metadata(&log).map_or(0, |meta| meta.len());
-        ensure!(seen == 0 || std::fs::rename(&log, log.with_extension("log.before")).is_ok(), "rotate {}", log.display());
+        ensure!(
+            seen == 0 || std::fs::rename(&log, log.with_extension("log.before")).is_ok(),
+            "rotate {}",
+            log.display()
+        );
         let mut process = Process::start("collector", &mut command, &log)?;
         let ready = process.line("ready ", START).await?;
         let address = |name: &str| {
             let found = ready.split(' ').find_map(|part| part.strip_prefix(name));
-            found.map(str::to_owned).with_context(|| format!("the ready line of the collector has no {name}"))
+            found
+                .map(str::to_owned)
+                .with_context(|| format!("the ready line of the collector has no {name}"))
         };
-        let served = Served { ingest: address("ingest=")?, web: address("web=")? };
+        let served = Served {
+            ingest: address("ingest=")?,
+            web: address("web=")?,
+        };
         Ok((process, served))
     }
 
@@ -141,7 +169,11 @@ impl Places {
         let gateway = self.dir.join("gateway");
         std::fs::create_dir_all(&gateway)?;
         let mut command = Command::new(self.root.join("tests/daemon/bin/cluster"));
-        command.args(["--zookeeper", zookeeper, "--log"]).arg(self.dir.join("midonet-cluster")).arg("--library").arg(self.library());
+        command
+            .args(["--zookeeper", zookeeper, "--log"])
+            .arg(self.dir.join("midonet-cluster"))
+            .arg("--library")
+            .arg(self.library());
         let path = |name: &str| serde_json::Value::from(gateway.join(name).display().to_string()).to_string();
         let ca = serde_json::Value::from(self.dir.join("collector/tls/ca.pem").display().to_string());
         for setting in [

@@ -90,6 +90,7 @@ fn row(ctx: &Ctx, flow: &StoredFlow) -> Value {
         "simulation": row.sim_result,
         "in_port": row.in_port,
         "out_ports": row.out_ports,
+        "cookie": row.cookie,
         "decided_by": row.rule,
         "transit": row.transit,
         "tunnel_key": row.tunnel_key,

@@ -96,7 +96,7 @@ pub struct SiteArg {
 
 const GB: u64 = 1_000_000_000;
 
-pub async fn account(dir: &Path, command: AccountCommand) -> Result<()> {
+pub(super) async fn account(dir: &Path, command: AccountCommand) -> Result<()> {
     let accounts = open(dir).await?;
     match command {
         AccountCommand::Add { email, name, password } => {
@@ -125,7 +125,7 @@ pub async fn account(dir: &Path, command: AccountCommand) -> Result<()> {
     Ok(())
 }
 
-pub async fn site(dir: &Path, command: SiteCommand) -> Result<()> {
+pub(super) async fn site(dir: &Path, command: SiteCommand) -> Result<()> {
     let accounts = open(dir).await?;
     match command {
         SiteCommand::Add { account, name, quota } => {
@@ -135,7 +135,11 @@ pub async fn site(dir: &Path, command: SiteCommand) -> Result<()> {
         }
         SiteCommand::List => {
             for site in accounts.catalog().sites().await? {
-                let owner = accounts.catalog().account(site.account).await?.map_or_else(String::new, |account| account.email);
+                let owner = accounts
+                    .catalog()
+                    .account(site.account)
+                    .await?
+                    .map_or_else(String::new, |account| account.email);
                 say(format_args!("{}\t{}\t{owner}\t{}", site.id.0, site.name, date(site.created_us)))?;
             }
         }
@@ -143,7 +147,7 @@ pub async fn site(dir: &Path, command: SiteCommand) -> Result<()> {
     Ok(())
 }
 
-pub async fn fingerprint(dir: &Path, command: FingerprintCommand) -> Result<()> {
+pub(super) async fn fingerprint(dir: &Path, command: FingerprintCommand) -> Result<()> {
     let accounts = open(dir).await?;
     match command {
         FingerprintCommand::Add { site, label, fingerprint } => {
@@ -155,7 +159,12 @@ pub async fn fingerprint(dir: &Path, command: FingerprintCommand) -> Result<()> 
         FingerprintCommand::List { site } => {
             let site = find_site(accounts.catalog(), &site.site).await?;
             for key in accounts.catalog().fingerprints(site.id).await? {
-                say(format_args!("{}\t{}\t{}", format_fingerprint(&key.fingerprint), date(key.added_us), key.label))?;
+                say(format_args!(
+                    "{}\t{}\t{}",
+                    format_fingerprint(&key.fingerprint),
+                    date(key.added_us),
+                    key.label
+                ))?;
             }
         }
         FingerprintCommand::Delete { site, fingerprint } => {
@@ -180,14 +189,20 @@ impl PasswordArgs {
             bail!("--password-stdin reads a pipe or a file, so that no password shows on a screen");
         }
         let mut line = String::new();
-        std::io::stdin().lock().read_line(&mut line).context("read the password from standard input")?;
+        std::io::stdin()
+            .lock()
+            .read_line(&mut line)
+            .context("read the password from standard input")?;
         Ok((line.trim_end_matches(['\r', '\n']).to_owned(), false))
     }
 }
 
 async fn open(dir: &Path) -> Result<Accounts> {
     if !dir.exists() {
-        bail!("{} is not there; run `insights-collector init` first, or name another folder with --data-dir", dir.display());
+        bail!(
+            "{} is not there; run `insights-collector init` first, or name another folder with --data-dir",
+            dir.display()
+        );
     }
     let dir = store_dir(dir);
     let catalog = tokio::task::spawn_blocking(move || Catalog::open(&dir)).await??;
@@ -195,11 +210,19 @@ async fn open(dir: &Path) -> Result<Accounts> {
 }
 
 async fn find_account(catalog: &Catalog, email: &str) -> Result<Account> {
-    catalog.account_by_email(email).await?.with_context(|| format!("no account {email}; see `insights-collector account list`"))
+    catalog
+        .account_by_email(email)
+        .await?
+        .with_context(|| format!("no account {email}; see `insights-collector account list`"))
 }
 
 async fn find_site(catalog: &Catalog, name: &str) -> Result<Site> {
-    let mut found: Vec<Site> = catalog.sites().await?.into_iter().filter(|site| site.name == name || site.id.0.to_string() == name).collect();
+    let mut found: Vec<Site> = catalog
+        .sites()
+        .await?
+        .into_iter()
+        .filter(|site| site.name == name || site.id.0.to_string() == name)
+        .collect();
     match (found.pop(), found.is_empty()) {
         (Some(site), true) => Ok(site),
         (Some(_), false) => bail!("several sites are named {name}; give the id, see `insights-collector site list`"),

@@ -10,7 +10,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
+};
 use time::{Duration, OffsetDateTime};
 
 /// A trial's authority lives as long as a machine does.
@@ -31,9 +33,13 @@ pub struct InitArgs {
 }
 
 #[allow(clippy::print_stdout, reason = "what the person asked for")]
-pub fn run(data_dir: &Path, args: &InitArgs) -> Result<()> {
+pub(super) fn run(data_dir: &Path, args: &InitArgs) -> Result<()> {
     let tls = data_dir.join("tls");
-    DirBuilder::new().recursive(true).mode(0o700).create(&tls).with_context(|| format!("create {}", tls.display()))?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&tls)
+        .with_context(|| format!("create {}", tls.display()))?;
     let [ca_pem, ca_key, pem, key] = ["ca.pem", "ca.key", "server.pem", "server.key"].map(|name| tls.join(name));
 
     let now = OffsetDateTime::now_utc();
@@ -59,7 +65,9 @@ pub fn run(data_dir: &Path, args: &InitArgs) -> Result<()> {
     }
     ensure!(!pem.exists(), "{} is there already; use --renew to make a new certificate", pem.display());
     let server_key = KeyPair::generate().context("make a key")?;
-    let server = server_params(&args.names, now)?.signed_by(&server_key, &authority).context("make the server's certificate")?;
+    let server = server_params(&args.names, now)?
+        .signed_by(&server_key, &authority)
+        .context("make the server's certificate")?;
     write_new(&key, &server_key.serialize_pem(), 0o600)?;
     write_new(&pem, &server.pem(), 0o644)?;
 
@@ -112,7 +120,10 @@ mod tests {
     #[test]
     fn a_second_init_changes_nothing_and_renew_keeps_the_authority() {
         let dir = tempfile::tempdir().unwrap();
-        let args = |renew| InitArgs { names: vec!["127.0.0.1".into(), "gw.example.org".into()], renew };
+        let args = |renew| InitArgs {
+            names: vec!["127.0.0.1".into(), "gw.example.org".into()],
+            renew,
+        };
         run(dir.path(), &args(false)).unwrap();
         let read = |name: &str| fs::read_to_string(dir.path().join("tls").join(name)).unwrap();
         let (authority, server) = (read("ca.pem"), read("server.pem"));
@@ -122,7 +133,10 @@ mod tests {
         assert_eq!(read("ca.pem"), authority);
         assert_ne!(read("server.pem"), server);
         for name in ["ca.key", "server.key"] {
-            assert_eq!(fs::metadata(dir.path().join("tls").join(name)).unwrap().permissions().mode() & 0o777, 0o600);
+            assert_eq!(
+                fs::metadata(dir.path().join("tls").join(name)).unwrap().permissions().mode() & 0o777,
+                0o600
+            );
         }
     }
 }

@@ -109,7 +109,11 @@ pub enum ConfigError {
         source: toml::de::Error,
     },
     #[error("{option} is {value}: must be {allowed}")]
-    Value { option: &'static str, value: String, allowed: &'static str },
+    Value {
+        option: &'static str,
+        value: String,
+        allowed: &'static str,
+    },
 }
 
 const DEFAULT_DATA_DIR: &str = "/var/lib/insights-collector";
@@ -152,15 +156,29 @@ impl Config {
             if (16..=1 << 20).contains(&value) {
                 Ok(value << 20)
             } else {
-                Err(ConfigError::Value { option, value: value.to_string(), allowed: "16 to 1048576 MiB" })
+                Err(ConfigError::Value {
+                    option,
+                    value: value.to_string(),
+                    allowed: "16 to 1048576 MiB",
+                })
             }
         };
         if !(1..=100_000).contains(&max_gateways) {
-            return Err(ConfigError::Value { option: "max-gateways", value: max_gateways.to_string(), allowed: "1 to 100000" });
+            return Err(ConfigError::Value {
+                option: "max-gateways",
+                value: max_gateways.to_string(),
+                allowed: "1 to 100000",
+            });
         }
         Ok(Config {
-            ingest_listen: flags.ingest_listen.or(file.ingest_listen).unwrap_or_else(|| SocketAddr::from(([0u16; 8], 443))),
-            web_listen: flags.web_listen.or(file.web_listen).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
+            ingest_listen: flags
+                .ingest_listen
+                .or(file.ingest_listen)
+                .unwrap_or_else(|| SocketAddr::from(([0u16; 8], 443))),
+            web_listen: flags
+                .web_listen
+                .or(file.web_listen)
+                .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
             web_secure: flags.web_secure.or(file.web_secure).unwrap_or(false),
             tls_cert: flags.tls_cert.or(file.tls_cert).unwrap_or_else(|| tls("server.pem")),
             tls_key: flags.tls_key.or(file.tls_key).unwrap_or_else(|| tls("server.key")),
@@ -182,13 +200,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("c.toml");
         std::fs::write(&path, file).unwrap();
-        (dir, Common { data_dir: None, config: Some(path) })
+        (
+            dir,
+            Common {
+                data_dir: None,
+                config: Some(path),
+            },
+        )
     }
 
     #[test]
     fn flags_come_before_the_file_and_the_file_before_defaults() {
         let (_dir, common) = common("data_dir = \"/srv/insights\"\nweb_listen = \"127.0.0.1:1\"\nmax_gateways = 5\nlog_format = \"json\"\n");
-        let flags = ServeArgs { web_listen: Some("127.0.0.1:2".parse().unwrap()), ..ServeArgs::default() };
+        let flags = ServeArgs {
+            web_listen: Some("127.0.0.1:2".parse().unwrap()),
+            ..ServeArgs::default()
+        };
         let config = Config::new(&common, flags).unwrap();
         assert_eq!(config.web_listen.port(), 2);
         assert_eq!(config.max_gateways, 5);
@@ -205,7 +232,10 @@ mod tests {
         let (_dir, wrong) = common("memory_mib = 1\n");
         let error = Config::new(&wrong, ServeArgs::default()).unwrap_err().to_string();
         assert_eq!(error, "memory-mib is 1: must be 16 to 1048576 MiB");
-        let missing = Common { data_dir: None, config: Some("/nonexistent/c.toml".into()) };
+        let missing = Common {
+            data_dir: None,
+            config: Some("/nonexistent/c.toml".into()),
+        };
         assert!(matches!(Config::new(&missing, ServeArgs::default()), Err(ConfigError::Read { .. })));
     }
 }

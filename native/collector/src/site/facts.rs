@@ -33,7 +33,6 @@ pub(crate) enum Facts {
 pub(crate) struct Named {
     pub(crate) name: Option<Arc<str>>,
     pub(crate) tenant: Option<Arc<str>>,
-    pub(crate) admin_up: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -149,7 +148,6 @@ fn named(fields: &Fields) -> Named {
     Named {
         name: fields.some_text("name"),
         tenant: fields.some_text("tenant_id"),
-        admin_up: fields.flag("admin_state_up", true),
     }
 }
 

@@ -28,7 +28,6 @@ pub use history::{Change, FieldChange, What};
 pub use midonet::Mac;
 pub use model::{RawObject, Site};
 pub use search::MAX_FOUND;
-pub(crate) use sites::Applied;
 pub use sites::Sites;
 pub use types::*;
 pub(crate) use writer::Effect;

@@ -143,11 +143,6 @@ impl Sites {
         })
     }
 
-    /// Forgets the model of a site that was deleted.
-    pub(crate) fn forget(&self, site: SiteId) {
-        self.inner.live.lock().remove(&site);
-    }
-
     async fn publisher(&self, site: SiteId) -> Result<(Arc<Live>, watch::Sender<Arc<Site>>), StoreError> {
         let live = self.inner.live.lock().entry(site).or_default().clone();
         let publisher = live

@@ -78,8 +78,14 @@ async fn start(options: &Options, parts: &mut Vec<Process>) -> Result<()> {
         places.prepare(&account).await?;
     }
     step("collector");
-    let at = Served { ingest: "127.0.0.1:0".into(), web: options.web.clone() };
-    let (collector, served) = places.serve(&at).await.context("start the collector; is its port taken? choose another with --web or DEMO_WEB")?;
+    let at = Served {
+        ingest: "127.0.0.1:0".into(),
+        web: options.web.clone(),
+    };
+    let (collector, served) = places
+        .serve(&at)
+        .await
+        .context("start the collector; is its port taken? choose another with --web or DEMO_WEB")?;
     parts.push(collector);
     step("simulated cloud");
     parts.push(places.cloud(&hosts, &["--size", &options.size, "--rate", &options.rate, "--seed", "7"])?);
@@ -89,7 +95,10 @@ async fn start(options: &Options, parts: &mut Vec<Process>) -> Result<()> {
     step("waiting for data on the dashboard");
     let browser = Browser::new(&served.web);
     for _ in 0..240 {
-        if let Some(part) = parts.iter_mut().find_map(|part| part.ended().ok().flatten().map(|status| (part.name, status, part.log.clone()))) {
+        if let Some(part) = parts
+            .iter_mut()
+            .find_map(|part| part.ended().ok().flatten().map(|status| (part.name, status, part.log.clone())))
+        {
             bail!("{} ended with {}; see {}", part.0, part.1, part.2.display());
         }
         let (status, ready) = tokio::task::spawn_blocking({
@@ -114,9 +123,9 @@ async fn start(options: &Options, parts: &mut Vec<Process>) -> Result<()> {
 /// The collector has stored records of every kind.
 fn has_data(metrics: &str) -> bool {
     ["topology", "meters", "flows"].iter().all(|kind| {
-        metrics.lines().any(|line| {
-            line.starts_with("insights_records_stored_total{") && line.contains(&format!("kind=\"{kind}\"")) && !line.ends_with(" 0")
-        })
+        metrics
+            .lines()
+            .any(|line| line.starts_with("insights_records_stored_total{") && line.contains(&format!("kind=\"{kind}\"")) && !line.ends_with(" 0"))
     })
 }
 
@@ -131,7 +140,12 @@ fn account(places: &Places) -> Result<Account> {
             made
         }
     };
-    Ok(Account { email: "demo@example.org".into(), name: "Ada Okafor".into(), password, site: "eu-west-lab".into() })
+    Ok(Account {
+        email: "demo@example.org".into(),
+        name: "Ada Okafor".into(),
+        password,
+        site: "eu-west-lab".into(),
+    })
 }
 
 /// Returns when a part ends by itself, which none should.

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+//! What must have arrived, told by those who sent it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use insights_gateway::config::SpoolConfig;
+use insights_gateway::spooler;
+use insights_protocol::Kind;
+use insights_protocol::batch::{self, Payload};
+use insights_spool::Spool;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::manager::Browser;
+
+/// Identity of a record in a simulated cloud, where cookies don't repeat: host and cookie.
+pub type Mark = (Uuid, u64);
+
+/// Flow records of the whole run, as many as a page of the API has at a time.
+const PAGE: usize = 5_000;
+
+/// The marks in the simulator's log of records that were written to a recorder completely.
+pub fn sent(record_log: &Path) -> Result<Vec<Mark>> {
+    let text = std::fs::read_to_string(record_log).with_context(|| format!("read {}", record_log.display()))?;
+    text.lines()
+        .map(|line| {
+            let mut words = line.split(' ');
+            let host = words.next().and_then(|word| word.parse().ok());
+            let cookie = words.next().and_then(|word| word.parse().ok());
+            host.zip(cookie).with_context(|| format!("read the line {line:?} of the record log"))
+        })
+        .collect()
+}
+
+/// The marks of the flow records on a dead gateway's disk: it has taken them over. Works on a copy, since opening mends.
+pub fn spooled(spool: &Path) -> Result<BTreeSet<Mark>> {
+    let copy = tempfile::tempdir()?;
+    copy_folder(spool, copy.path())?;
+    let options = spooler::options(&SpoolConfig {
+        path: copy.path().into(),
+        max_bytes: 2 << 30,
+    });
+    let spool = Spool::open(options, 0).context("open a copy of the spool")?;
+    let lane = Kind::ALL.iter().position(|kind| *kind == Kind::Flows).context("no lane of flows")?;
+    let mut marks = BTreeSet::new();
+    let mut next = spool.lane(lane).first;
+    while let Some(record) = spool.read(lane, next).context("read a record of the spool")? {
+        let (_, payload) = batch::decode(&record.payload).context("decode a batch of the spool")?;
+        let Payload::Flows(flows) = payload else {
+            anyhow::bail!("the lane of flows holds {}", payload.kind())
+        };
+        marks.extend(flows.iter().map(|flow| (Uuid::from_bytes(flow.host), flow.cookie)));
+        next = record.sequence + 1;
+    }
+    Ok(marks)
+}
+
+/// Every flow record that the manager's API gives for a site: mark, result, and whether it is a copy seen on the far side of a tunnel.
+pub fn stored(browser: &Browser, site: &str) -> Result<Vec<(Mark, String, bool)>> {
+    let mut all = Vec::new();
+    let mut after = String::new();
+    loop {
+        let page = browser.json(&format!("/api/v1/sites/{site}/flows?period=last+2+hours&limit={PAGE}&after={after}"))?;
+        let flows = page["flows"].as_array().context("the API's answer has no flows")?;
+        for flow in flows {
+            let host = flow["host"].as_str().and_then(|host| host.parse().ok()).context("a flow has no host")?;
+            let cookie = flow["cookie"]
+                .as_u64()
+                .or_else(|| flow["cookie"].as_i64().map(|cookie| cookie as u64))
+                .context("a flow has no cookie")?;
+            let result = flow["result"].as_str().context("a flow has no result")?.to_owned();
+            all.push(((host, cookie), result, flow["transit"] == Value::Bool(true)));
+        }
+        match page["next"].as_str() {
+            Some(next) if !flows.is_empty() => after = next.to_owned(),
+            _ => return Ok(all),
+        }
+    }
+}
+
+/// Fails when a mark is there twice; gives them as a set.
+pub fn once(marks: impl IntoIterator<Item = Mark>) -> Result<BTreeSet<Mark>> {
+    let mut set = BTreeSet::new();
+    for mark in marks {
+        ensure!(set.insert(mark), "the record {} {} is there twice", mark.0, mark.1);
+    }
+    Ok(set)
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from).with_context(|| format!("read {}", from.display()))? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &to.join(entry.file_name()))?;
+        } else {
+            std::fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+//! Everything together: what the simulated cloud made is what the manager shows, and nothing is lost or doubled when parts are killed.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use insights_e2e::manager::Browser;
+use insights_e2e::oracle::{self, Mark};
+use insights_e2e::process::Process;
+use insights_e2e::stack::{Account, Places, Served};
+use serde_json::Value;
+
+/// Longest wait for something that is sure to come; two busy cores are slow.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+fn account() -> Account {
+    Account {
+        email: "e2e@example.org".into(),
+        name: "Grace Tester".into(),
+        password: "correct horse battery".into(),
+        site: "lab".into(),
+    }
+}
+
+/// Any free ports.
+fn anywhere() -> Served {
+    Served {
+        ingest: "127.0.0.1:0".into(),
+        web: "127.0.0.1:0".into(),
+    }
+}
+
+fn ledger(places: &Places) -> Option<Value> {
+    serde_json::from_slice(&std::fs::read(places.ledger()).ok()?).ok()
+}
+
+/// Waits until `ready` gives a value; says what it waited for when it doesn't.
+async fn wait<T>(what: &str, mut ready: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = ready()? {
+            return Ok(value);
+        }
+        ensure!(Instant::now() < deadline, "{what} did not come within {PATIENCE:?}");
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}
+
+fn signed_in(web: &str) -> Result<(Browser, String)> {
+    let browser = Browser::new(web);
+    browser.sign_in(&account())?;
+    let (_, page) = browser.get("/")?;
+    let site = page
+        .split("/s/")
+        .nth(1)
+        .and_then(|rest| rest.get(..36))
+        .context("the dashboard has no link to a site")?
+        .to_owned();
+    Ok((browser, site))
+}
+
+/// The simulation's limit is reached and everything that agents could send is sent: the count of sent records stands still.
+async fn sent_all(places: &Places, limit: u64) -> Result<u64> {
+    let mut last = (0, 0);
+    wait("the simulator's last record", || {
+        let records = ledger(places).map(|ledger| {
+            (
+                ledger["records"]["made"].as_u64().unwrap_or(0),
+                ledger["records"]["sent"].as_u64().unwrap_or(0),
+            )
+        });
+        let now = records.unwrap_or((0, 0));
+        let still = now.0 >= limit && now == last;
+        last = now;
+        // The ledger is written each second: two equal looks far enough apart.
+        std::thread::sleep(Duration::from_millis(1_500));
+        Ok(still.then_some(now.1))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_manager_shows_what_the_simulator_made() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let places = Places::new(dir.path())?;
+    let limit = 5_000;
+    let (_zookeeper, hosts) = places.zookeeper("3.9", 0).await?;
+    places.prepare(&account()).await?;
+    let (mut collector, served) = places.serve(&anywhere()).await?;
+    let mut cluster = places.cluster(&hosts, &served.ingest, &["insights_cloud.metering.interval : 2s"]).await?;
+    let log = places.dir.join("records.log");
+    let _cloud = cloud(&places, &hosts, limit, 400)?;
+
+    let sent = sent_all(&places, limit).await?;
+    ensure!(sent > 0, "the agents found no recorder");
+    let (browser, site) = signed_in(&served.web)?;
+    let stored = wait("the last record in the store", || {
+        let stored = oracle::stored(&browser, &site)?;
+        Ok((stored.len() as u64 >= sent).then_some(stored))
+    })
+    .await?;
+
+    // Each record once, and with the result that the simulator knows.
+    let marks = oracle::once(stored.iter().map(|(mark, ..)| *mark))?;
+    let told: BTreeSet<Mark> = oracle::once(oracle::sent(&log)?)?;
+    assert_eq!(marks, told, "records stored and records sent");
+    let truth = ledger(&places).context("no ledger")?;
+    let class = |name: &str| truth["records"]["by_class"][name].as_u64().unwrap_or(0);
+    let shown = |result: &str, transit: bool| stored.iter().filter(|(_, r, t)| r == result && *t == transit).count() as u64;
+    assert_eq!(shown("dropped", false), class("dropped"), "dropped");
+    assert_eq!(shown("consumed", false), class("consumed"), "consumed");
+    assert_eq!(shown("allowed", false), class("forwarded") + class("generated"), "allowed");
+    assert_eq!(
+        shown("allowed", true) + shown("dropped", true),
+        class("transit") + class("dropped_elsewhere"),
+        "seen behind a tunnel"
+    );
+
+    // The tiles of the dashboard.
+    let things = &truth["things"];
+    let counts = browser.json(&format!("/api/v1/sites/{site}/topology/counts"))?["counts"].clone();
+    for (shown, made) in [
+        ("hosts", "hosts"),
+        ("hosts_up", "hosts_alive"),
+        ("networks", "networks"),
+        ("routers", "routers"),
+        ("ports", "ports"),
+        ("ports_bound", "ports_bound"),
+        ("ports_up", "ports_active"),
+        ("vm_ports", "vm_ports"),
+        ("uplinks", "uplink_ports"),
+        ("tunnel_zones", "tunnel_zones"),
+        ("vteps", "vteps"),
+        ("load_balancers", "load_balancers"),
+        ("floating_ips", "floating_ips"),
+        ("security_groups", "security_groups"),
+    ] {
+        assert_eq!(counts[shown].as_u64(), things[made].as_u64(), "{shown}");
+    }
+    let (status, dashboard) = browser.get(&format!("/s/{site}/dashboard"))?;
+    assert_eq!(status, 200);
+    assert!(
+        dashboard.contains(&format!("{} hosts alive", things["hosts"])),
+        "the dashboard's first sentence"
+    );
+
+    // The lines that users and their scripts look for.
+    let text = std::fs::read_to_string(places.cluster_log())?;
+    for line in [
+        "INFO [cluster-pool-1] minion Starting cluster minion: insights".to_owned(),
+        "Starting Insights Cluster service...".to_owned(),
+        format!("Gateway client connected to {}", served.ingest),
+    ] {
+        assert!(
+            text.contains(&line) || line.starts_with("INFO") && text.contains("Starting cluster minion: insights"),
+            "{line}"
+        );
+    }
+    assert!(
+        cluster
+            .stop(Duration::from_secs(15))
+            .await?
+            .code()
+            .is_some_and(|code| code == 143 || code == 0),
+        "the daemon's orderly stop"
+    );
+    assert!(collector.stop(Duration::from_secs(15)).await?.success(), "the collector's orderly stop");
+    Ok(())
+}
+
+/// How often each part is killed.
+const KILLS: usize = 10;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_taken_over_is_stored_once_whatever_is_killed() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let places = Places::new(dir.path())?;
+    let (_zookeeper, hosts) = places.zookeeper("3.4", 0).await?;
+    places.prepare(&account()).await?;
+    let (mut collector, served) = places.serve(&anywhere()).await?;
+    // The same ports again: gateways and agents find them where they were.
+    let at = served.clone();
+    let mut cluster = places.cluster(&hosts, &at.ingest, &[]).await?;
+    let log = places.dir.join("records.log");
+    let mut cloud = cloud(&places, &hosts, u64::MAX, 300)?;
+    wait("the first record", || {
+        Ok(ledger(&places)
+            .filter(|ledger| ledger["records"]["sent"].as_u64() > Some(300))
+            .map(|_| ()))
+    })
+    .await?;
+
+    let mut taken_over: BTreeSet<Mark> = BTreeSet::new();
+    for round in 0..KILLS {
+        eprintln!("round {round}: {} records were on a dead gateway's disk so far", taken_over.len());
+        // In mid-stream, at another moment each time.
+        tokio::time::sleep(Duration::from_millis(700 + 170 * round as u64)).await;
+        collector.kill().await?;
+        tokio::time::sleep(Duration::from_millis(300 * (round as u64 % 4))).await;
+        cluster.kill().await?;
+        taken_over.extend(oracle::spooled(&places.dir.join("gateway/spool"))?);
+        collector = places.serve(&at).await?.0;
+        cluster = places.cluster(&hosts, &at.ingest, &[]).await?;
+    }
+    // Records flow again after the last kill.
+    let before = ledger(&places).and_then(|ledger| ledger["records"]["sent"].as_u64()).unwrap_or(0);
+    wait("records after the last kill", || {
+        Ok(ledger(&places)
+            .filter(|ledger| ledger["records"]["sent"].as_u64() > Some(before + 600))
+            .map(|_| ()))
+    })
+    .await?;
+    cloud.stop(Duration::from_secs(15)).await?;
+
+    let (browser, site) = signed_in(&at.web)?;
+    let mut last = 0;
+    let stored = wait("an end of what is stored", || {
+        let stored = oracle::stored(&browser, &site)?;
+        let still = stored.len() == last && last > 0;
+        last = stored.len();
+        std::thread::sleep(Duration::from_secs(3));
+        Ok(still.then_some(stored))
+    })
+    .await?;
+    let marks = oracle::once(stored.into_iter().map(|(mark, ..)| mark))?;
+    let lost: Vec<&Mark> = taken_over.difference(&marks).take(5).collect();
+    assert!(lost.is_empty(), "taken over and not stored: {lost:?}");
+    let told: BTreeSet<Mark> = oracle::sent(&log)?.into_iter().collect();
+    let invented = marks.difference(&told).count();
+    // The simulator notes a record after it has written it: what a killed socket took last may be missing in its log.
+    assert!(invented <= KILLS * 64, "{invented} stored records that nobody sent");
+    eprintln!(
+        "{} kills: {} sent, {} stored once, {} of them from a dead gateway's disk",
+        2 * KILLS,
+        told.len(),
+        marks.len(),
+        taken_over.len()
+    );
+    assert!(
+        marks.len() * 2 > told.len(),
+        "most of what was sent is stored: {} of {}",
+        marks.len(),
+        told.len()
+    );
+    cluster.stop(Duration::from_secs(15)).await?;
+    collector.stop(Duration::from_secs(15)).await?;
+    Ok(())
+}
+
+/// A calm small cloud whose agents lose as little as possible themselves.
+fn cloud(places: &Places, hosts: &str, limit: u64, rate: u32) -> Result<Process> {
+    let (limit, rate) = (limit.to_string(), rate.to_string());
+    let log = places.dir.join("records.log").display().to_string();
+    let mut arguments = vec!["--calm", "--flat", "--seed", "11", "--rate", &rate, "--record-log", &log];
+    arguments.extend(["--queue-size", "4096", "--connection-interval", "0.2"]);
+    if limit != u64::MAX.to_string() {
+        arguments.extend(["--limit", &limit]);
+    }
+    places.cloud(hosts, &arguments)
+}
