@@ -146,7 +146,7 @@ pub fn parse(text: &str, now_us: i64) -> Result<PeriodSpec, PeriodError> {
     let span = match spec {
         PeriodSpec::Last(span) => span,
         PeriodSpec::Days(ago, count) => {
-            if ago > 3 * 366 || count > 3 * 366 || count < 1 || ago < 0 {
+            if ago > 3 * 366 || !(1..=3 * 366).contains(&count) || ago < 0 {
                 return Err(PeriodError::Span);
             }
             count * DAY

@@ -10,8 +10,8 @@ use axum::response::Response;
 use insights_store::catalog::{EventQuery, Level};
 
 use super::{
+    changes,
     context::Ctx,
-    dashboard,
     error::WebError,
     frame::Frame,
     html,
@@ -134,7 +134,7 @@ async fn lines(ctx: &Ctx, kind: &str, find: &str, limit: usize) -> Result<Vec<Li
     if kind.is_empty() || kind == "topology" {
         let wanted = find.to_lowercase();
         for change in ctx.app.sites.changes(&ctx.scope, ctx.period, limit + 1).await? {
-            let row = dashboard::change_row(ctx, &change);
+            let row = changes::change_row(ctx, &change);
             let text = format!("{} {} {}", row.kind, row.name, row.what);
             if !wanted.is_empty() && !text.to_lowercase().contains(&wanted) && !row.details.to_lowercase().contains(&wanted) {
                 continue;

@@ -9,6 +9,7 @@
 mod account;
 mod app;
 mod assets;
+mod changes;
 mod chart;
 mod context;
 mod dashboard;

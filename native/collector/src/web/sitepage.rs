@@ -185,12 +185,17 @@ const HOPS: [(Hop, &str); 9] = [
 /// Records by kind and hop over the period's hours.
 async fn balance(ctx: &Ctx) -> Result<Vec<HopRow>, WebError> {
     let mut sums: BTreeMap<StreamKind, BTreeMap<Hop, u64>> = BTreeMap::new();
-    for count in ctx.store().catalog().counts(ctx.scope.site(), ctx.period).await? {
+    for count in ctx.store().counts(ctx.scope.site(), ctx.period).await? {
         *sums.entry(count.kind).or_default().entry(count.hop).or_default() += count.records;
     }
     Ok(sums
         .into_iter()
-        .map(|(kind, hops)| {
+        .map(|(kind, mut hops)| {
+            // Topology and events are counted as arrived after the transaction that stored them, and have no count of their own.
+            if matches!(kind, StreamKind::Topology | StreamKind::Events) {
+                let arrived = hops.get(&Hop::Arrived).copied().unwrap_or(0);
+                hops.insert(Hop::Stored, arrived);
+            }
             let at = |hop: Hop| hops.get(&hop).copied().unwrap_or(0);
             let lost = at(Hop::Invalid) + at(Hop::Dropped) + at(Hop::Evicted) + at(Hop::Refused);
             let (state, verdict) = if lost > 0 {

@@ -5,13 +5,13 @@
 
 use time::{OffsetDateTime, macros::format_description};
 
-/// What a chart or a figure counts.
+/// What a chart counts, in a second.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Unit {
-    BitsPerSecond,
-    PacketsPerSecond,
+    Bits,
+    Packets,
     /// Flow records in a second.
-    PerSecond,
+    Records,
 }
 
 impl Unit {
@@ -25,8 +25,8 @@ impl Unit {
             _ => (1.0, ""),
         };
         match self {
-            Unit::BitsPerSecond => (factor, format!("{prefix}bit/s")),
-            Unit::PacketsPerSecond => (
+            Unit::Bits => (factor, format!("{prefix}bit/s")),
+            Unit::Packets => (
                 factor,
                 if prefix.is_empty() {
                     "packets/s".to_owned()
@@ -35,7 +35,7 @@ impl Unit {
                 },
             ),
             // Records are few enough to be counted one by one.
-            Unit::PerSecond => (1.0, "per s".to_owned()),
+            Unit::Records => (1.0, "per s".to_owned()),
         }
     }
 }
@@ -61,7 +61,7 @@ pub(crate) fn grouped(value: i64) -> String {
         out.push('−');
     }
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             out.push('\u{202f}');
         }
         out.push(digit);
@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(bits_per_second(645e6), "645\u{202f}Mbit/s");
         assert_eq!(short_count(9_999.0), "9\u{202f}999");
         assert_eq!(short_count(55.5e6), "55.5\u{202f}M");
-        assert_eq!(Unit::BitsPerSecond.scaled(4.2e9), (1e9, "Gbit/s".to_owned()));
+        assert_eq!(Unit::Bits.scaled(4.2e9), (1e9, "Gbit/s".to_owned()));
     }
 
     #[test]

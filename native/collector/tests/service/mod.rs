@@ -3,6 +3,7 @@
 
 //! A collector in this process, and gateways made of nothing but the wire.
 
+#![allow(unreachable_pub, reason = "shared by several test programs, each of which uses a part")]
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};

@@ -265,7 +265,7 @@ mod tests {
             values,
             total: "1 TB".into(),
         }];
-        Chart::new("Traffic", Unit::BitsPerSecond, period, 0, step, series)
+        Chart::new("Traffic", Unit::Bits, period, 0, step, series)
     }
 
     #[test]
@@ -303,7 +303,7 @@ mod tests {
         };
         let chart = Chart::new(
             "Flows",
-            Unit::PerSecond,
+            Unit::Records,
             Period::new(0, 4 * step),
             0,
             step,

@@ -155,7 +155,7 @@ pub(crate) async fn large(ctx: &Ctx, device: &Device, groups: &Groups, packets: 
         &[groups.incoming.clone(), groups.outgoing.clone()],
     )
     .await?;
-    let unit = if packets { Unit::PacketsPerSecond } else { Unit::BitsPerSecond };
+    let unit = if packets { Unit::Packets } else { Unit::Bits };
     let two_sided = !groups.outgoing.is_empty();
     let series = found
         .lines
@@ -245,7 +245,7 @@ async fn small(ctx: &Ctx, groups: &Groups, packets: bool, own: bool) -> Result<(
         let sum = |lines: &[traffic::Line]| lines.iter().map(|line| line.total_bytes).sum::<f64>();
         sum(b).total_cmp(&sum(a))
     });
-    let unit = if packets { Unit::PacketsPerSecond } else { Unit::BitsPerSecond };
+    let unit = if packets { Unit::Packets } else { Unit::Bits };
     let peak = |line: &traffic::Line| line.rates(packets).into_iter().flatten().fold(0.0, f64::max);
     let all = pairs.iter().flat_map(|(_, lines)| lines.iter().map(peak)).fold(0.0, f64::max);
     let (factor, unit_name) = unit.scaled(all);

@@ -279,14 +279,12 @@ fn fields(then: &Site, row: &FlowRow, path: &Path) -> Vec<(&'static str, String)
     put(
         "Fields not to be trusted",
         (row.untrusted != 0).then(|| {
-            format!(
-                "{}",
-                midonet::flow::Untrusted::from_bits_truncate(row.untrusted)
-                    .iter_names()
-                    .map(|(name, _)| name.to_lowercase().replace('_', " "))
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            )
+            let fields = midonet::flow::Untrusted::from_bits_truncate(row.untrusted);
+            fields
+                .iter_names()
+                .map(|(name, _)| name.to_lowercase().replace('_', " "))
+                .collect::<Vec<_>>()
+                .join(", ")
         }),
     );
     fields
