@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     query::{flows, traffic},
-    site::{Change, Kind, PortKind, State, What},
+    site::{PortKind, State},
 };
 
 /// Rows of the lists beneath the charts: what fits beside each other without scrolling.
