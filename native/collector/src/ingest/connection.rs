@@ -89,7 +89,7 @@ pub(super) struct Peer {
 /// Serves one incoming connection to its end.
 pub(super) async fn serve(incoming: Incoming, shared: &Arc<Shared>) {
     let address = incoming.remote_address();
-    let handshake = async { Ok::<_, quinn::ConnectionError>(incoming.accept()?.await?) };
+    let handshake = async { incoming.accept()?.await };
     let connection = match tokio::time::timeout(GREETING, handshake).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => {

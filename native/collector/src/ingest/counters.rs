@@ -27,8 +27,11 @@ pub struct Counters {
     pub connections_refused: AtomicU64,
     kinds: [KindCounters; 4],
     /// Counts for the catalogue that are not written yet.
-    pending: Mutex<HashMap<(SiteId, Uuid, StreamKind, i64, Hop), u64>>,
+    pending: Mutex<HashMap<Counted, u64>>,
 }
+
+/// Site, gateway, kind, hour and hop that a count is for.
+type Counted = (SiteId, Uuid, StreamKind, i64, Hop);
 
 /// What was counted of one kind of data.
 #[derive(Debug, Default)]

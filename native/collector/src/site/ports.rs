@@ -286,12 +286,8 @@ impl Site {
 
     /// Owns at least one uplink.
     pub(super) fn is_edge(&self, router: Uuid) -> bool {
-        self.fields("Router", router).is_some_and(|fields| {
-            fields
-                .ids("port_ids")
-                .iter()
-                .any(|port| self.port_facts(*port).is_some_and(|facts| is_uplink(facts)))
-        })
+        self.fields("Router", router)
+            .is_some_and(|fields| fields.ids("port_ids").iter().any(|port| self.port_facts(*port).is_some_and(is_uplink)))
     }
 }
 

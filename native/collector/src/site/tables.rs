@@ -38,8 +38,11 @@ pub(crate) struct Tables {
     /// By network; the key is the whole text of the entry.
     pub(super) fip64s: Shards<Uuid, Entries<Arc<str>, Fip64Entry>>,
     /// Routes learned at a port, as nodes name them, with their writers.
-    pub(super) routes: Shards<Uuid, Arc<BTreeSet<(Arc<str>, Uuid)>>>,
+    pub(super) routes: Shards<Uuid, LearnedRoutes>,
 }
+
+/// Texts of routes, each with the host that wrote it.
+type LearnedRoutes = Arc<BTreeSet<(Arc<str>, Uuid)>>;
 
 /// One entry of a table, ready to be put in or taken out.
 #[derive(Clone, Debug)]
