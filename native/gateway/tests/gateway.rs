@@ -52,8 +52,12 @@ async fn stop(gateway: Gateway) {
     assert!(before.elapsed() < STOPPED, "it took {:?}", before.elapsed());
 }
 
+/// Tests share a process, and one of them counts its threads: that one runs alone.
+static RUNNING: tokio::sync::RwLock<()> = tokio::sync::RwLock::const_new(());
+
 #[tokio::test(flavor = "multi_thread")]
 async fn it_connects_answers_and_stops_again_and_again() {
+    let _running = RUNNING.read().await;
     let folder = tempfile::tempdir().unwrap();
     let peer = Peer::start(folder.path(), Behaviour::default());
     let config = config(folder.path(), Some(&peer)).to_string();
@@ -74,6 +78,7 @@ async fn it_connects_answers_and_stops_again_and_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_stops_at_any_point_of_its_start() {
+    let _running = RUNNING.read().await;
     for millis in [0, 1, 3, 10, 30, 100, 300] {
         let folder = tempfile::tempdir().unwrap();
         let gateway = Gateway::start(&config(folder.path(), None).to_string()).unwrap();
@@ -84,6 +89,7 @@ async fn it_stops_at_any_point_of_its_start() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spool_that_cannot_be_opened_is_waited_for() {
+    let _running = RUNNING.read().await;
     let folder = tempfile::tempdir().unwrap();
     let peer = Peer::start(folder.path(), Behaviour::default());
     let config = config(folder.path(), Some(&peer)).to_string();
@@ -105,6 +111,7 @@ async fn a_spool_that_cannot_be_opened_is_waited_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_identity_is_told_and_found_later() {
+    let _running = RUNNING.read().await;
     let folder = tempfile::tempdir().unwrap();
     let peer = Peer::start(folder.path(), Behaviour::default());
     let config = config(folder.path(), Some(&peer)).to_string();
@@ -119,6 +126,7 @@ async fn a_missing_identity_is_told_and_found_later() {
 
 #[test]
 fn a_bad_configuration_starts_nothing() {
+    let _running = RUNNING.blocking_read();
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(folder.path(), None);
     config["insights_cloud"]["gateway"]["port"] = json!(70_000);
@@ -134,6 +142,7 @@ fn a_bad_configuration_starts_nothing() {
 
 #[test]
 fn a_gateway_that_is_dropped_leaves_nothing_behind() {
+    let _alone = RUNNING.blocking_write();
     let folder = tempfile::tempdir().unwrap();
     let threads = || {
         std::fs::read_dir("/proc/self/task")
