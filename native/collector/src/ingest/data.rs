@@ -364,7 +364,12 @@ fn times(payload: &Payload) -> Vec<i64> {
     match payload {
         Payload::Topology(records) => records.iter().map(insights_protocol::topology::Change::at_us).collect(),
         Payload::Events(records) => records.iter().map(|event| event.at_us).collect(),
-        Payload::Meters(records) => records.iter().map(|reading| reading.at_us).collect(),
+        // The first reading of an agent only sets the base line: there is nothing of it to store.
+        Payload::Meters(records) => records
+            .iter()
+            .filter(|reading| reading.since_us.is_some())
+            .map(|reading| reading.at_us)
+            .collect(),
         Payload::Flows(records) => records.iter().map(|flow| flow.received_us).collect(),
     }
 }
