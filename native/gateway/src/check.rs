@@ -96,6 +96,7 @@ impl Check {
         findings.push(site::spool(&config, status.as_ref()));
         if let Some(nsdb) = &mut nsdb {
             findings.push(nsdb.recorder(&config).await);
+            findings.extend(site::clients(&config, status.as_ref()));
             findings.push(nsdb.agents(&config).await);
         }
         findings

@@ -19,6 +19,7 @@
 //! | `recorder.port` | int | `5005` | 0–65535; 0 takes any free port |
 //! | `recorder.bind` | string | `0.0.0.0` | address that the recorder listens on |
 //! | `recorder.max_connections` | int | `2048` | 1–65536 |
+//! | `recorder.clients` | string | `any` | any, hosts, or a list of addresses and networks, which may hold hosts |
 //! | `data.topology`, `data.state`, `data.metering`, `data.flows` | bool | `true` | |
 //! | `metering.interval` | duration | `10s` | 1s–1h |
 //! | `spool.path` | string | `/var/lib/midonet-insights-plugin/spool` | absolute path |
@@ -36,15 +37,17 @@ use insights_protocol::Kinds;
 use serde_json::Value;
 use uuid::Uuid;
 
+mod clients;
 mod read;
 #[cfg(test)]
 mod tests;
 
+pub use clients::{Clients, Network};
 use read::Section;
 pub(crate) use read::duration;
 
 /// All keys below `insights_cloud`.
-pub const KEYS: [&str; 19] = [
+pub const KEYS: [&str; 20] = [
     "enabled",
     "gateway.host",
     "gateway.port",
@@ -54,6 +57,7 @@ pub const KEYS: [&str; 19] = [
     "recorder.port",
     "recorder.bind",
     "recorder.max_connections",
+    "recorder.clients",
     "data.topology",
     "data.state",
     "data.metering",
@@ -120,6 +124,9 @@ pub struct RecorderConfig {
     pub port: u16,
     pub bind: IpAddr,
     pub max_connections: usize,
+    /// Who may send flow records. All by default: an agent behind address translation, or one that connects from an address that its host
+    /// does not tell the NSDB, would lose its records.
+    pub clients: Clients,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -176,6 +183,7 @@ impl Config {
             port: own.int("recorder.port", DEFAULT_RECORDER_PORT.into(), 0, 65_535) as u16,
             bind: own.text("recorder.bind", "0.0.0.0", "an address of this machine", |address| address.parse().ok()),
             max_connections: own.int("recorder.max_connections", 2_048, 1, 65_536) as usize,
+            clients: own.text("recorder.clients", "any", clients::ALLOWED, Clients::parse),
         };
         let data = Kinds {
             topology: own.bool("data.topology", true),

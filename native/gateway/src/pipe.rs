@@ -50,6 +50,10 @@ pub struct Settings {
 pub struct Gauges {
     /// Agents connected to the recorder endpoint now.
     pub agents_connected: AtomicU32,
+    /// Of them, those whose address is no host's in the NSDB.
+    pub agents_foreign: AtomicU32,
+    /// Connections to the recorder endpoint that were refused for their address since the start.
+    pub agents_refused: AtomicU64,
     /// Agents whose meters answered in the last round.
     pub meters_answered: AtomicU32,
     /// Agents that the NSDB shows as alive.

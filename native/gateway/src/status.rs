@@ -80,6 +80,10 @@ pub struct Status {
     /// In the order topology, events, meters, flows.
     pub counters: Vec<Counters>,
     pub agents_connected: u32,
+    /// Of them, those that connect from an address that the NSDB has for no host.
+    pub agents_foreign: u32,
+    /// Connections refused by `recorder.clients` since the start.
+    pub agents_refused: u64,
     pub agents_alive: u32,
     pub meters_answered: u32,
     pub memory_bytes: u64,
@@ -212,6 +216,8 @@ impl Shared {
             },
             counters: counters.collect(),
             agents_connected: gauges.agents_connected.load(Ordering::Relaxed),
+            agents_foreign: gauges.agents_foreign.load(Ordering::Relaxed),
+            agents_refused: gauges.agents_refused.load(Ordering::Relaxed),
             agents_alive: gauges.agents_alive.load(Ordering::Relaxed),
             meters_answered: gauges.meters_answered.load(Ordering::Relaxed),
             memory_bytes: resident_bytes(),

@@ -14,6 +14,7 @@ use insights_gateway::{
     recorder::{self, intake::Intake},
 };
 use insights_protocol::{Kind, flow::FlowFact};
+use midonet::nsdb::state::{HostState, Interface};
 use serde_json::{Value, json};
 use site::{PATIENCE, Site, ZooKeeper, golden, site};
 use tokio::{
@@ -279,6 +280,75 @@ async fn a_full_house_closes_new_connections_and_keeps_the_old() {
     agent.write_all(&stream).await.unwrap();
     flows(&mut site.end, 78).await;
     assert_eq!(site::event(&mut site.end, "recorder.bad_peer").await.fields[0].1, "127.0.0.1");
+    site.stop.stop();
+    running.await.unwrap();
+}
+
+#[tokio::test]
+async fn who_is_not_listed_is_refused_counted_and_told() {
+    let zookeeper = ZooKeeper::start("3.4", 2_000);
+    let client = zookeeper.client().await;
+    let mut site = site(
+        &zookeeper.hosts(),
+        "/midonet",
+        json!({"recorder": {"port": 0, "bind": "127.0.0.1", "clients": "192.0.2.0/24, ::1"}}),
+    );
+    let running = start(&site);
+    let address = address(&client).await;
+    for _ in 0..2 {
+        let mut stranger = TcpStream::connect(address).await.unwrap();
+        assert!(matches!(timeout(PATIENCE, stranger.read(&mut [0])).await.unwrap(), Ok(0) | Err(_)));
+    }
+    let event = site::event(&mut site.end, "recorder.refused").await;
+    assert_eq!(event.fields[0], ("peer".into(), "127.0.0.1".into()));
+    assert!(
+        event
+            .text
+            .contains("insights_cloud.recorder.clients is 192.0.2.0/24, ::1/128 and the address is not in the list"),
+        "{}",
+        event.text
+    );
+    assert_eq!(site.tap.pipe.gauges().agents_refused.load(Ordering::Relaxed), 2);
+    assert_eq!(site.tap.pipe.gauges().agents_connected.load(Ordering::Relaxed), 0);
+    site.stop.stop();
+    running.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_host_whose_addresses_come_late_loses_no_record() {
+    let zookeeper = ZooKeeper::start("3.4", 2_000);
+    let client = zookeeper.client().await;
+    let mut site = site(
+        &zookeeper.hosts(),
+        "/midonet",
+        json!({"recorder": {"port": 0, "bind": "127.0.0.1", "clients": "hosts"}}),
+    );
+    let view = View::default();
+    view.set_whole();
+    let running = tokio::spawn(recorder::run(site.tap.clone(), view.clone()));
+    let address = address(&client).await;
+    let stream = golden("flows/flows-json.wire");
+    let mut agent = TcpStream::connect(address).await.unwrap();
+    agent.write_all(&stream).await.unwrap();
+    // Who only looks whether the port is open is no stranger to speak of.
+    drop(TcpStream::connect(address).await.unwrap());
+    sleep(Duration::from_millis(300)).await;
+    assert!(site.end.flows.try_recv().is_err(), "nothing is read before the peer is known");
+    let host = "c0ffee00-0000-4000-8000-000000000001";
+    let interface = Interface {
+        name: "eth0".into(),
+        up: true,
+        addresses: vec!["127.0.0.1".parse().unwrap()],
+        ..Interface::default()
+    };
+    let state = HostState {
+        host: host.parse().ok(),
+        interfaces: vec![interface],
+    };
+    view.put(&format!("zoom/0/state/{host}/Host/{host}/host"), state.to_text().as_bytes());
+    flows(&mut site.end, 78).await;
+    assert_eq!(site.tap.pipe.gauges().agents_refused.load(Ordering::Relaxed), 0);
+    assert_eq!(site.tap.pipe.gauges().agents_foreign.load(Ordering::Relaxed), 0);
     site.stop.stop();
     running.await.unwrap();
 }

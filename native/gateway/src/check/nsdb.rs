@@ -16,6 +16,7 @@ use super::{Finding, settings::Settings};
 use crate::{
     Config,
     clock::chain,
+    config::Clients,
     nsdb::zk::{Endpoints, Session, ZkError},
     recorder::{SERVICE, local_addresses},
 };
@@ -130,6 +131,16 @@ impl Nsdb {
         };
         let loopback = address.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback()) || address == "localhost";
         let place = format!("{address}:{port}");
+        // The plugin would count this machine as refused.
+        let own: Option<std::net::IpAddr> = address.parse().ok();
+        let refused = matches!(&config.recorder.clients, Clients::Listed { hosts: false, networks }
+            if !own.is_some_and(|own| networks.iter().any(|network| network.contains(own))));
+        if refused {
+            return Finding::good(
+                name,
+                format!("{place} is registered; this machine is not among insights_cloud.recorder.clients, so it was not tried"),
+            );
+        }
         match timeout(CONNECT_TIME, TcpStream::connect((address, port))).await {
             Ok(Ok(_)) if loopback => Finding::warning(
                 name,

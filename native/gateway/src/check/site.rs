@@ -8,7 +8,7 @@ use std::path::Path;
 use time::OffsetDateTime;
 
 use super::Finding;
-use crate::{Config, clock::chain, identity, status::Status};
+use crate::{Config, clock::chain, config::Clients, identity, status::Status};
 
 /// Clocks within this are the same for what people compare.
 const GOOD_OFFSET_MS: i64 = 2_000;
@@ -96,4 +96,34 @@ pub(super) fn spool(config: &Config, status: Option<&Status>) -> Finding {
         Some(spool) => Finding::good(name, format!("{path} holds {} of {} MiB", spool.bytes >> 20, spool.limit >> 20)),
         None => Finding::unknown(name, format!("{path} is looked at by the running plugin"), "start the plugin"),
     }
+}
+
+/// Whether the recorder's list of clients fits those that connect; nothing where no flows are sent.
+pub(super) fn clients(config: &Config, status: Option<&Status>) -> Option<Finding> {
+    let name = "recorder clients";
+    if !config.data.flows {
+        return None;
+    }
+    let clients = &config.recorder.clients;
+    let Some(status) = status else {
+        let found = format!("{clients} may connect; the running plugin counts who was refused");
+        return Some(Finding::unknown(name, found, "start the plugin"));
+    };
+    let (connected, foreign, refused) = (status.agents_connected, status.agents_foreign, status.agents_refused);
+    Some(match clients {
+        Clients::Any if connected > 0 && foreign == 0 => Finding::good(
+            name,
+            format!("any may connect; all {connected} that do have an address of a host, so insights_cloud.recorder.clients : hosts would fit"),
+        ),
+        Clients::Any => Finding::good(
+            name,
+            format!("any may connect; {foreign} of the {connected} that do have an address that is no host's in the NSDB"),
+        ),
+        Clients::Listed { .. } if refused > 0 => Finding::warning(
+            name,
+            format!("{clients} may connect; {refused} connections of others were refused since the plugin's start"),
+            "the log names their addresses; add those of agents to insights_cloud.recorder.clients, then restart the MidoNet Cluster",
+        ),
+        Clients::Listed { .. } => Finding::good(name, format!("{clients} may connect; nobody was refused")),
+    })
 }

@@ -81,6 +81,13 @@ fn text(status: &status::Status, out: &mut impl Write) -> io::Result<()> {
         "agents       {} alive, {} send flow records, {} answer for meters",
         status.agents_alive, status.agents_connected, status.meters_answered
     )?;
+    if status.agents_refused > 0 {
+        writeln!(
+            out,
+            "refused      {} connections to the recorder; see insights_cloud.recorder.clients",
+            status.agents_refused
+        )?;
+    }
     writeln!(out, "memory       {}", size(status.memory_bytes))?;
     writeln!(
         out,

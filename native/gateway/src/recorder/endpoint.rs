@@ -5,6 +5,7 @@
 //!
 //! | bound | value | after it |
 //! |---|---|---|
+//! | who may connect | `recorder.clients` | others are closed, counted |
 //! | connections | `recorder.max_connections` | new ones are closed at once |
 //! | time to the first valid record | [`PROOF_TIME`] | closed: an agent connects when it has a record to send |
 //! | time for the rest of a record | [`RECORD_TIME`] | closed |
@@ -32,8 +33,12 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
-use super::intake::Intake;
+use super::{
+    admission::{Admission, Verdict},
+    intake::Intake,
+};
 use crate::{
+    config::Clients,
     nsdb::{event, now_us},
     pipe::Pipe,
 };
@@ -83,9 +88,10 @@ impl Endpoint {
     }
 
     /// Accepts and reads until dropped; all connections close then.
-    pub(super) async fn run(self, pipe: Pipe) {
+    pub(super) async fn run(self, pipe: Pipe, admission: Admission) {
         let shared = Arc::new(Shared {
             pipe,
+            admission,
             waiting: AtomicUsize::new(0),
             complaints: Mutex::default(),
         });
@@ -93,16 +99,22 @@ impl Endpoint {
         loop {
             while connections.try_join_next().is_some() {}
             match self.listener.accept().await {
-                Ok((stream, peer)) if connections.len() < self.max_connections => {
-                    connections.spawn(read(stream, peer.ip(), shared.clone()));
+                Ok((stream, peer)) => {
+                    // An IPv6 socket shows IPv4 peers in their mapped form.
+                    let peer = peer.ip().to_canonical();
+                    let verdict = shared.admission.verdict(peer);
+                    if verdict == Verdict::Refused {
+                        shared.refuse(peer);
+                    } else if verdict == Verdict::Admitted && connections.len() - shared.admission.waiting() >= self.max_connections {
+                        let what = format!(
+                            "there are {} connections already; see insights_cloud.recorder.max_connections",
+                            self.max_connections
+                        );
+                        shared.complain(peer, "recorder.bad_peer", &what);
+                    } else {
+                        connections.spawn(serve(stream, peer, verdict, shared.clone()));
+                    }
                 }
-                Ok((_, peer)) => shared.complain(
-                    peer.ip(),
-                    &format!(
-                        "there are {} connections already; see insights_cloud.recorder.max_connections",
-                        self.max_connections
-                    ),
-                ),
                 Err(error) => {
                     log::debug!("accept an agent: {error}");
                     sleep(ACCEPT_PAUSE).await;
@@ -116,9 +128,11 @@ impl Endpoint {
 #[derive(Debug)]
 struct Shared {
     pipe: Pipe,
+    admission: Admission,
     /// Bytes of waiting parts of records.
     waiting: AtomicUsize,
-    complaints: Mutex<HashMap<IpAddr, Complaint>>,
+    /// By peer and code of the event.
+    complaints: Mutex<HashMap<(IpAddr, &'static str), Complaint>>,
 }
 
 #[derive(Debug)]
@@ -128,17 +142,33 @@ struct Complaint {
 }
 
 impl Shared {
+    /// A peer may not send.
+    fn refuse(&self, peer: IpAddr) {
+        self.pipe.gauges().agents_refused.fetch_add(1, Ordering::Relaxed);
+        let clients = self.admission.clients();
+        let why = match clients {
+            Clients::Listed { networks, .. } if networks.is_empty() => "the address is of no host in the NSDB",
+            _ => "the address is not in the list",
+        };
+        let what = format!(
+            "refused, insights_cloud.recorder.clients is {clients} and {why}; if this is an agent, its records are lost: \
+             add its address or network to the list, then restart the MidoNet Cluster"
+        );
+        self.complain(peer, "recorder.refused", &what);
+    }
+
     /// Logs what is wrong with a peer, at most once an hour.
-    fn complain(&self, peer: IpAddr, what: &str) {
+    fn complain(&self, peer: IpAddr, code: &'static str, what: &str) {
+        let key = (peer, code);
         let now = Instant::now();
         let mut complaints = self.complaints.lock();
-        if complaints.len() >= MAX_COMPLAINERS && !complaints.contains_key(&peer) {
+        if complaints.len() >= MAX_COMPLAINERS && !complaints.contains_key(&key) {
             complaints.retain(|_, complaint| now < complaint.told + COMPLAINT_PAUSE);
             if complaints.len() >= MAX_COMPLAINERS {
                 return;
             }
         }
-        let untold = match complaints.get_mut(&peer) {
+        let untold = match complaints.get_mut(&key) {
             Some(complaint) if now < complaint.told + COMPLAINT_PAUSE => {
                 complaint.untold += 1;
                 return;
@@ -146,7 +176,7 @@ impl Shared {
             Some(complaint) => complaint.untold,
             None => 0,
         };
-        complaints.insert(peer, Complaint { told: now, untold: 0 });
+        complaints.insert(key, Complaint { told: now, untold: 0 });
         drop(complaints);
         let text = format!("recorder and {peer}: {what}");
         match untold {
@@ -155,7 +185,7 @@ impl Shared {
         }
         self.pipe.event(event(
             Level::Warning,
-            "recorder.bad_peer",
+            code,
             text,
             &[("peer", peer.to_string()), ("untold", untold.to_string())],
         ));
@@ -166,12 +196,17 @@ impl Shared {
 struct Share<'a> {
     shared: &'a Shared,
     bytes: usize,
+    /// Whether its peer has no address of a host.
+    foreign: bool,
 }
 
 impl<'a> Share<'a> {
-    fn new(shared: &'a Shared) -> Share<'a> {
-        shared.pipe.gauges().agents_connected.fetch_add(1, Ordering::Relaxed);
-        Share { shared, bytes: 0 }
+    fn new(shared: &'a Shared, peer: IpAddr) -> Share<'a> {
+        let gauges = shared.pipe.gauges();
+        gauges.agents_connected.fetch_add(1, Ordering::Relaxed);
+        let foreign = !shared.admission.is_host(peer);
+        gauges.agents_foreign.fetch_add(foreign.into(), Ordering::Relaxed);
+        Share { shared, bytes: 0, foreign }
     }
 
     /// Whether the connection may hold so much. Agents that proved to be some have a second half that strangers can't use up.
@@ -187,14 +222,28 @@ impl<'a> Share<'a> {
 impl Drop for Share<'_> {
     fn drop(&mut self) {
         self.shared.waiting.fetch_sub(self.bytes, Ordering::Relaxed);
-        self.shared.pipe.gauges().agents_connected.fetch_sub(1, Ordering::Relaxed);
+        let gauges = self.shared.pipe.gauges();
+        gauges.agents_connected.fetch_sub(1, Ordering::Relaxed);
+        gauges.agents_foreign.fetch_sub(self.foreign.into(), Ordering::Relaxed);
     }
+}
+
+/// One connection from its verdict to its end.
+async fn serve(stream: TcpStream, peer: IpAddr, verdict: Verdict, shared: Arc<Shared>) {
+    if verdict == Verdict::Waits {
+        match shared.admission.wait(&stream, peer).await {
+            Some(true) => {}
+            Some(false) => return shared.refuse(peer),
+            None => return,
+        }
+    }
+    read(stream, peer, shared).await;
 }
 
 /// Reads one connection to its end.
 async fn read(mut stream: TcpStream, peer: IpAddr, shared: Arc<Shared>) {
     let pipe = &shared.pipe;
-    let mut share = Share::new(&shared);
+    let mut share = Share::new(&shared, peer);
     let mut intake = Intake::default();
     let mut buffer = vec![0; READ_BYTES];
     let mut deadline = Some(Instant::now() + PROOF_TIME);
@@ -230,7 +279,7 @@ async fn read(mut stream: TcpStream, peer: IpAddr, shared: Arc<Shared>) {
         });
         if let Some(why) = invalid {
             pipe.invalid(Kind::Flows, count);
-            shared.complain(peer, &format!("a record can't be decoded: {why}"));
+            shared.complain(peer, "recorder.bad_peer", &format!("a record can't be decoded: {why}"));
         }
         if let Err(error) = taken {
             break Some(format!("{error}; closed"));
@@ -251,6 +300,6 @@ async fn read(mut stream: TcpStream, peer: IpAddr, shared: Arc<Shared>) {
         pipe.invalid(Kind::Flows, 1);
     }
     if let Some(complaint) = end {
-        shared.complain(peer, &complaint);
+        shared.complain(peer, "recorder.bad_peer", &complaint);
     }
 }

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `intake` | bytes of one connection to flow facts; no sockets, no clock |
 //! | `endpoint` | listens, reads, bounds what peers can cost |
+//! | `admission` | who may connect |
 //! | `address` | finds the address that agents can reach |
 //! | `registration` | keeps the entry in service discovery |
 //! | [`decode`] | a recorded stream as JSON lines |
@@ -18,6 +19,7 @@ pub mod decode;
 pub mod intake;
 
 mod address;
+mod admission;
 mod endpoint;
 mod registration;
 
@@ -99,7 +101,8 @@ async fn serve(tap: &Tap, place: &Place, view: &View) {
     };
     log::info!("recorder listens on {}", endpoint.address());
     let port = endpoint.address().port();
-    let reading = endpoint.run(tap.pipe.clone());
+    let admission = admission::Admission::new(recorder.clients.clone(), view.clone());
+    let reading = endpoint.run(tap.pipe.clone(), admission);
     let ended = async {
         let mut registration = registration::Registration::new(tap, place, view, port);
         tokio::select! {
