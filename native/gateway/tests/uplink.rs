@@ -291,8 +291,52 @@ async fn a_deleted_key_ends_the_open_connection() {
     until("the connection", || site.status().link.state == "connected").await;
     peer.say(ToGateway::Refused(refusal(RefusalCode::KeyDeleted)));
     until("the refusal", || site.status().link.trouble.is_some()).await;
-    assert!(site.status().link.trouble.unwrap().contains("was deleted from its site"));
+    let line = site.status().link.trouble.unwrap();
+    assert!(
+        line.contains("was deleted from its site") && line.contains("what to do: add this fingerprint"),
+        "{line}"
+    );
+    assert_eq!(lines_with("was deleted from its site").len(), 1, "told once");
+    assert_ne!(site.status().link.state, "connected");
     site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_whose_dates_do_not_hold_is_told_until_the_key_is_renewed() {
+    let _alone = alone().await;
+    let now = time::OffsetDateTime::now_utc();
+    // Made by a machine whose clock was wrong by thirty years, either way.
+    for made in [now - time::Duration::days(30 * 365), now + time::Duration::days(30 * 365)] {
+        LINES.lock().unwrap().clear();
+        let folder = tempfile::tempdir().unwrap();
+        let identity_path = folder.path().join("identity");
+        let old = identity::init(&identity_path, made).unwrap().0.current;
+        assert!(old.not_after < now || old.not_before > now);
+        let peer = Peer::start(
+            folder.path(),
+            Behaviour {
+                check_dates: true,
+                ..Behaviour::default()
+            },
+        );
+        let site = Site::start(folder.path(), peer.address.port(), &peer.ca_file, Kinds::ALL);
+        until("the trouble", || site.status().link.trouble.is_some()).await;
+        let line = site.status().link.trouble.unwrap();
+        assert!(
+            line.contains("the dates of this gateway's certificate don't hold now")
+                && line.contains("check the clock of this machine")
+                && line.contains("`mn-insights renew`"),
+            "{line}"
+        );
+        assert_eq!(lines_with("is not connected").len(), 1, "{:?}", LINES.lock().unwrap());
+        assert_eq!(peer.seen.lock().hellos.len(), 0);
+
+        // What the line says to do helps, while the plugin runs.
+        let new = identity::renew(&identity_path, Duration::ZERO, false, now).unwrap().current;
+        until("the new key", || site.status().link.state == "connected").await;
+        assert_eq!(site.status().link.fingerprint, Some(new.fingerprint.to_string()));
+        site.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

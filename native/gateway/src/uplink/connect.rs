@@ -66,7 +66,7 @@ pub(crate) async fn connect(config: &Config, key: usize) -> Result<Connected, Tr
     let control = connection
         .open_bi()
         .await
-        .map_err(|error| of_connection(&error).unwrap_or_else(|| failed("the connection closed at once", "nothing")))?;
+        .map_err(|error| of_connection(&error).unwrap_or_else(|| failed("the connection closed at once", "nothing: the gateway tries again")))?;
     Ok(Connected {
         connection,
         endpoint,

@@ -88,11 +88,12 @@ pub(crate) fn parts(trouble: &Trouble) -> (String, String) {
                 ),
                 RefusalCode::KeyDeleted => (
                     "this gateway's key was deleted from its site",
-                    "add this fingerprint to your site in the Insights manager",
+                    "add this fingerprint to your site in the Insights manager again, or stop the plugin: insights_cloud.enabled : false",
                 ),
                 RefusalCode::Certificate => (
                     "the dates of this gateway's certificate don't hold now",
-                    "check the clock of this machine, or make a new key with `mn-insights renew`",
+                    "check the clock of this machine; if it is right, the certificate is over: make a new key with `mn-insights renew` and \
+                     add the fingerprint that it prints to your site in the Insights manager",
                 ),
                 RefusalCode::Protocol => (
                     "the service speaks another protocol version",
@@ -163,4 +164,99 @@ fn server_certificate(reason: &str) -> Trouble {
         "set insights_cloud.gateway.ca_file to the root that signed the service's certificate; if it should be right, somebody else answers in the service's place"
     };
     failed(format!("the service's certificate is not accepted: {reason}"), remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use quinn::{ConnectionClose, TransportErrorCode, VarInt};
+
+    use super::*;
+
+    const CODES: [RefusalCode; 6] = [
+        RefusalCode::Protocol,
+        RefusalCode::UnknownKey,
+        RefusalCode::KeyDeleted,
+        RefusalCode::Certificate,
+        RefusalCode::Site,
+        RefusalCode::Busy,
+    ];
+
+    fn line(trouble: &Trouble) -> String {
+        let gateway = GatewayConfig {
+            host: "service.example".into(),
+            port: 443,
+            ca_file: None,
+            server_name: "service.example".into(),
+        };
+        text(trouble, &gateway, Some("ab:cd"))
+    }
+
+    /// What stands behind "what to do", which is never empty.
+    fn remedy_of(line: &str) -> &str {
+        let (_, remedy) = line.split_once("; what to do: ").expect("every line says what to do");
+        assert!(remedy.len() > 20, "{line}");
+        remedy
+    }
+
+    fn closed_by_tls(alert: u64) -> ConnectionError {
+        ConnectionError::ConnectionClosed(ConnectionClose {
+            error_code: TransportErrorCode::crypto(alert as u8),
+            frame_type: None,
+            reason: Vec::new().into(),
+        })
+    }
+
+    #[test]
+    fn every_refusal_says_what_to_do_and_names_the_key() {
+        for code in CODES {
+            let line = line(&refused(code, "why"));
+            remedy_of(&line);
+            assert!(line.contains("(why)") && line.contains("ab:cd"), "{line}");
+        }
+        let told = Refusal {
+            remedy: "what the service says to do".into(),
+            ..match refused(RefusalCode::Site, "") {
+                Trouble::Refused { refusal, .. } => refusal,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(
+            remedy_of(&line(&Trouble::Refused { refusal: told, key: 0 })),
+            "what the service says to do"
+        );
+    }
+
+    #[test]
+    fn every_alert_and_every_end_says_what_to_do() {
+        for alert in 0..=255 {
+            remedy_of(&line(&of_connection(&closed_by_tls(alert)).expect("an alert is a trouble")));
+        }
+        for code in [close::REFUSED, close::PROTOCOL_ERROR, close::REPLACED, 77] {
+            let end = ConnectionError::ApplicationClosed(quinn::ApplicationClose {
+                error_code: VarInt::from_u32(code),
+                reason: Vec::new().into(),
+            });
+            remedy_of(&line(&of_connection(&end).expect("only wanted ends are none")));
+        }
+        for end in [
+            ConnectionError::VersionMismatch,
+            ConnectionError::TimedOut,
+            ConnectionError::Reset,
+            ConnectionError::CidsExhausted,
+        ] {
+            remedy_of(&line(&of_connection(&end).expect("only wanted ends are none")));
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_decides_what_to_do() {
+        let remedy = |trouble: &Trouble| parts(trouble).1;
+        let expired = of_connection(&closed_by_tls(alert::EXPIRED)).unwrap();
+        assert!(remedy(&expired).contains("mn-insights renew") && remedy(&expired).contains("clock"));
+        assert!(remedy(&of_connection(&closed_by_tls(alert::ACCESS_DENIED)).unwrap()).contains("add this fingerprint"));
+        assert!(remedy(&of_connection(&closed_by_tls(alert::NO_APPLICATION_PROTOCOL)).unwrap()).contains("upgrade the package"));
+        assert!(remedy(&server_certificate("invalid peer certificate: Expired")).contains("check the clock"));
+        assert!(remedy(&server_certificate("invalid peer certificate: NotValidForName")).contains("gateway.server_name"));
+        assert!(remedy(&server_certificate("invalid peer certificate: UnknownIssuer")).contains("gateway.ca_file"));
+    }
 }

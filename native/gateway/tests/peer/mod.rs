@@ -42,6 +42,8 @@ pub(crate) struct Behaviour {
     pub(crate) refuse: Option<Refusal>,
     /// Refuses every client certificate in the handshake.
     pub(crate) refuse_in_handshake: bool,
+    /// Refuses client certificates whose dates don't hold now, in the handshake.
+    pub(crate) check_dates: bool,
     /// The version that it claims.
     pub(crate) protocol: u16,
     pub(crate) settings: Settings,
@@ -61,6 +63,7 @@ impl Default for Behaviour {
             alpn: insights_protocol::ALPN.to_vec(),
             refuse: None,
             refuse_in_handshake: false,
+            check_dates: false,
             protocol: PROTOCOL_VERSION,
             settings: Settings::default(),
             close_after: None,
@@ -315,6 +318,7 @@ fn server_config(behaviour: &Behaviour) -> (ServerConfig, String) {
         .with_client_cert_verifier(Arc::new(AnyKey {
             provider,
             refuse: behaviour.refuse_in_handshake,
+            check_dates: behaviour.check_dates,
         }))
         .with_single_cert(vec![certificate.der().clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
         .unwrap();
@@ -330,6 +334,7 @@ fn server_config(behaviour: &Behaviour) -> (ServerConfig, String) {
 struct AnyKey {
     provider: Arc<CryptoProvider>,
     refuse: bool,
+    check_dates: bool,
 }
 
 impl ClientCertVerifier for AnyKey {
@@ -337,13 +342,24 @@ impl ClientCertVerifier for AnyKey {
         &[]
     }
 
-    fn verify_client_cert(&self, _: &CertificateDer<'_>, _: &[CertificateDer<'_>], _: UnixTime) -> Result<ClientCertVerified, rustls::Error> {
-        match self.refuse {
-            true => Err(rustls::Error::InvalidCertificate(
-                rustls::CertificateError::ApplicationVerificationFailure,
-            )),
-            false => Ok(ClientCertVerified::assertion()),
-        }
+    fn verify_client_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        let dates = || {
+            let (_, parsed) = x509_parser::parse_x509_certificate(certificate).unwrap();
+            let validity = parsed.validity();
+            (validity.not_before.timestamp() as u64, validity.not_after.timestamp() as u64)
+        };
+        let error = match self.check_dates.then(dates) {
+            _ if self.refuse => rustls::CertificateError::ApplicationVerificationFailure,
+            Some((_, end)) if end < now.as_secs() => rustls::CertificateError::Expired,
+            Some((begin, _)) if begin > now.as_secs() => rustls::CertificateError::NotValidYet,
+            _ => return Ok(ClientCertVerified::assertion()),
+        };
+        Err(rustls::Error::InvalidCertificate(error))
     }
 
     fn verify_tls12_signature(&self, _: &[u8], _: &CertificateDer<'_>, _: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
