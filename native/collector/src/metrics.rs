@@ -116,6 +116,25 @@ fn text(counters: &Counters) -> String {
             let _ = writeln!(out, "{name}{{kind=\"{kind}\"}} {}", counter(counters.kind(kind)).load(Ordering::Relaxed));
         }
     }
+    let name = "insights_batch_ack_seconds";
+    let _ = writeln!(
+        out,
+        "# HELP {name} From the last byte of a batch to its acknowledgement.\n# TYPE {name} histogram"
+    );
+    for kind in Kind::ALL {
+        let acks = &counters.kind(kind).acks;
+        let mut all = 0;
+        for (bound_ms, count) in acks.up_to() {
+            let bound = bound_ms.map_or_else(|| "+Inf".to_owned(), |ms| (ms as f64 / 1e3).to_string());
+            let _ = writeln!(out, "{name}_bucket{{kind=\"{kind}\",le=\"{bound}\"}} {count}");
+            all = count;
+        }
+        let _ = writeln!(
+            out,
+            "{name}_sum{{kind=\"{kind}\"}} {}\n{name}_count{{kind=\"{kind}\"}} {all}",
+            acks.sum().as_secs_f64()
+        );
+    }
     out
 }
 
@@ -131,6 +150,11 @@ mod tests {
         assert!(text.contains("\ninsights_records_stored_total{kind=\"flows\"} 7\n"), "{text}");
         assert!(text.contains("\ninsights_records_stored_total{kind=\"meters\"} 0\n"), "{text}");
         let samples = text.lines().filter(|line| !line.starts_with('#')).count();
-        assert_eq!(samples, 4 + 6 * 4);
+        let buckets = crate::ingest::Acks::BOUNDS_MS.len() + 1;
+        assert_eq!(samples, 4 + 6 * 4 + (buckets + 2) * 4);
+        assert!(
+            text.contains("insights_batch_ack_seconds_bucket{kind=\"flows\",le=\"0.1\"} 0\n"),
+            "{text}"
+        );
     }
 }

@@ -3,6 +3,7 @@
 
 //! Runs everything together with real parts: ZooKeeper, the plugin in a JVM, the simulated cloud, the collector.
 
+pub mod cost;
 pub mod manager;
 pub mod oracle;
 pub mod process;

@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use insights_protocol::Kind;
@@ -45,6 +46,40 @@ pub struct KindCounters {
     pub refused: AtomicU64,
     /// Times that the store could not take a batch.
     pub retries: AtomicU64,
+    /// Time from the last byte of a batch to its acknowledgement, which is sent when its rows are durable.
+    pub acks: Acks,
+}
+
+/// How long acknowledgements took, in buckets.
+#[derive(Debug, Default)]
+pub struct Acks {
+    /// One for each of [`Acks::BOUNDS_MS`], and one for what took longer.
+    buckets: [AtomicU64; Acks::BOUNDS_MS.len() + 1],
+    sum_us: AtomicU64,
+}
+
+impl Acks {
+    /// Upper bounds of the buckets: from a quick disk's sync to a store that hangs.
+    pub const BOUNDS_MS: [u64; 14] = [1, 2, 5, 10, 20, 35, 50, 75, 100, 200, 500, 1_000, 5_000, 30_000];
+
+    pub(super) fn took(&self, time: Duration) {
+        let bucket = Self::BOUNDS_MS.iter().position(|bound| time <= Duration::from_millis(*bound));
+        add(&self.buckets[bucket.unwrap_or(Self::BOUNDS_MS.len())], 1);
+        add(&self.sum_us, time.as_micros() as u64);
+    }
+
+    /// Upper bound in ms (`None` for the last bucket) with the count of all up to it.
+    pub fn up_to(&self) -> impl Iterator<Item = (Option<u64>, u64)> {
+        let mut sum = 0;
+        self.buckets.iter().enumerate().map(move |(at, count)| {
+            sum += count.load(Ordering::Relaxed);
+            (Self::BOUNDS_MS.get(at).copied(), sum)
+        })
+    }
+
+    pub fn sum(&self) -> Duration {
+        Duration::from_micros(self.sum_us.load(Ordering::Relaxed))
+    }
 }
 
 impl Counters {
@@ -114,6 +149,20 @@ pub(super) fn stream_kind(kind: Kind) -> StreamKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn acknowledgements_are_counted_up_to_each_bound() {
+        let acks = Acks::default();
+        for ms in [0, 1, 3, 99, 60_000] {
+            acks.took(Duration::from_millis(ms));
+        }
+        let counts: Vec<_> = acks.up_to().collect();
+        assert_eq!(counts[0], (Some(1), 2));
+        assert_eq!(counts[2], (Some(5), 3));
+        assert_eq!(counts[8], (Some(100), 4));
+        assert_eq!(counts.last(), Some(&(None, 5)));
+        assert_eq!(acks.sum(), Duration::from_millis(60_103));
+    }
 
     #[test]
     fn records_are_counted_in_their_own_hours() {

@@ -6,7 +6,10 @@
 //! A batch that can't be read is counted, told as an event and passed over: its cursor moves, so that the gateway forgets it. A batch that
 //! the store can't take now is asked for again after a pause, and what follows it is left until it comes.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use insights_protocol::{
     Kind, WireError,
@@ -121,6 +124,7 @@ impl From<StoreError> for Failed {
 
 impl Stream<'_> {
     async fn batch(&mut self, bytes: Vec<u8>, room: OwnedSemaphorePermit) -> Result<(), Ended> {
+        let arrived = Instant::now();
         let envelope = batch::open(&bytes)?;
         let (epoch, sequence) = (envelope.epoch, envelope.sequence);
         let kind = self.kind_of(envelope.batch)?;
@@ -177,7 +181,9 @@ impl Stream<'_> {
         }
         self.wanted = None;
         self.place = Some((epoch, Some(sequence)));
-        self.acknowledge(kind, epoch, sequence).await
+        self.acknowledge(kind, epoch, sequence).await?;
+        self.shared.parts.counters.kind(kind).acks.took(arrived.elapsed());
+        Ok(())
     }
 
     /// The kind of a stream is that of its first batch. Without it nothing can be acknowledged, and the connection ends.

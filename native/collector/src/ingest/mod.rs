@@ -29,7 +29,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::watch;
 use tokio::{sync::Semaphore, task::JoinHandle};
 
-pub use counters::{Counters, KindCounters};
+pub use counters::{Acks, Counters, KindCounters};
 pub use gateways::{CommandError, GatewayStatus, Gateways, LiveStatus};
 
 use crate::{accounts::Accounts, clock::now_us, site::Sites};
