@@ -9,6 +9,7 @@ mod site;
 use std::{
     collections::BTreeMap,
     net::IpAddr,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -104,8 +105,12 @@ impl Agent {
     }
 }
 
-fn start() -> (Site, View, tokio::task::JoinHandle<()>) {
-    let site = site("127.0.0.1:1", "/midonet", json!({"metering": {"interval": "1s"}}));
+fn start(folder: &Path) -> (Site, View, tokio::task::JoinHandle<()>) {
+    let site = site(
+        "127.0.0.1:1",
+        "/midonet",
+        json!({"metering": {"interval": "1s"}, "spool": {"path": folder}}),
+    );
     let view = View::default();
     let running = tokio::spawn(meters::run(site.tap.clone(), view.clone()));
     (site, view, running)
@@ -125,9 +130,26 @@ async fn moving(end: &mut PipeEnd, agent: &Agent) -> HostReading {
     }
 }
 
+/// The next reading of each of two agents that shows something new.
+async fn both_moving(end: &mut PipeEnd, agents: &[Agent; 2]) -> [HostReading; 2] {
+    let mut found: [Option<HostReading>; 2] = [None, None];
+    loop {
+        let reading = reading(end).await;
+        let index = agents.iter().position(|agent| reading.host == agent.id.into_bytes()).unwrap();
+        if reading.since_us.is_none() || !reading.moved.is_empty() {
+            found[index].get_or_insert(reading);
+        }
+        found = match found {
+            [Some(first), Some(second)] => return [first, second],
+            found => found,
+        };
+    }
+}
+
 #[tokio::test]
 async fn differences_of_the_golden_readings() {
-    let (mut site, view, running) = start();
+    let folder = tempfile::tempdir().unwrap();
+    let (mut site, view, running) = start(folder.path());
     let agent = Agent::start(2).await;
     agent.answer(&golden("metering/device_stats-1.tsv"));
     agent.register(&view);
@@ -184,7 +206,8 @@ fn sum_of(key: &str) -> (u64, u64) {
 
 #[tokio::test]
 async fn silence_is_an_event_and_the_next_difference_covers_it() {
-    let (mut site, view, running) = start();
+    let folder = tempfile::tempdir().unwrap();
+    let (mut site, view, running) = start(folder.path());
     let agents = [Agent::start(3).await, Agent::start(4).await];
     let line = |packets: u64| format!("meters:device:{}\t{packets}\t{}\n", Uuid::from_u128(9), packets * 100).into_bytes();
     for agent in &agents {
@@ -210,7 +233,8 @@ async fn silence_is_an_event_and_the_next_difference_covers_it() {
 
 #[tokio::test]
 async fn an_agent_is_found_behind_addresses_that_are_not_its_own() {
-    let (mut site, view, running) = start();
+    let folder = tempfile::tempdir().unwrap();
+    let (mut site, view, running) = start(folder.path());
     let agent = Agent::start(5).await;
     agent.answer(b"");
     agent.register(&view);
@@ -243,7 +267,8 @@ async fn an_agent_is_found_behind_addresses_that_are_not_its_own() {
 
 #[tokio::test]
 async fn nothing_is_read_while_meters_may_not_leave() {
-    let (mut site, view, running) = start();
+    let folder = tempfile::tempdir().unwrap();
+    let (mut site, view, running) = start(folder.path());
     let agent = Agent::start(8).await;
     agent.answer(b"");
     agent.register(&view);
@@ -256,6 +281,56 @@ async fn nothing_is_read_while_meters_may_not_leave() {
     assert_eq!(agent.most_at_once.load(Ordering::SeqCst), 0);
     site.end.settings.send_modify(|settings| settings.kinds.metering = true);
     assert_eq!(reading(&mut site.end).await.since_us, None);
+    site.stop.stop();
+    running.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_restart_of_the_gateway_goes_on_from_the_last_reading() {
+    let folder = tempfile::tempdir().unwrap();
+    let agents = [Agent::start(20).await, Agent::start(21).await];
+    let line = |packets: u64| format!("meters:device:{}\t{packets}\t{}\n", Uuid::from_u128(9), packets * 100).into_bytes();
+    let mut ends = Vec::new();
+    for killed in [false, true] {
+        let (mut site, view, running) = start(folder.path());
+        for agent in &agents {
+            agent.answer(&line(if killed { 50 } else { 10 }));
+            agent.register(&view);
+        }
+        let last = both_moving(&mut site.end, &agents).await;
+        if killed {
+            let (orderly, reading) = (&ends[0], &last[0]);
+            let HostReading { since_us, at_us, .. } = *reading;
+            assert_eq!((reading.moved[0].packets, reading.restarted), (40, false));
+            assert!(since_us.is_some_and(|since| since >= *orderly && since < at_us), "{since_us:?} {orderly}");
+            running.abort();
+            let _ = running.await;
+        } else {
+            assert!(last.iter().all(|reading| reading.since_us.is_none()));
+            ends.push(last[0].at_us);
+            site.stop.stop();
+            running.await.unwrap();
+        }
+    }
+    // Meanwhile one agent starts anew, the other goes on.
+    let (mut site, view, running) = start(folder.path());
+    agents[0].answer(&line(7));
+    agents[1].answer(&line(60));
+    agents.iter().for_each(|agent| agent.register(&view));
+    let [anew, on] = both_moving(&mut site.end, &agents).await;
+    assert_eq!((anew.moved[0].packets, anew.restarted), (7, true));
+    assert_eq!((on.moved[0].packets, on.restarted, on.since_us.is_some()), (10, false, true));
+    site.stop.stop();
+    running.await.unwrap();
+
+    // What counted while meters could not leave stays here, after a restart too.
+    let (mut site, view, running) = start(folder.path());
+    site.end.settings.send_modify(|settings| settings.kinds.metering = false);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    site.end.settings.send_modify(|settings| settings.kinds.metering = true);
+    agents[1].answer(&line(90));
+    agents[1].register(&view);
+    assert_eq!(moving(&mut site.end, &agents[1]).await.since_us, None);
     site.stop.stop();
     running.await.unwrap();
 }

@@ -7,8 +7,10 @@ use insights_protocol::meters::{HostReading, Meter, MeterDelta};
 use midonet::meters::{Counters, DeviceStats, MeterKey};
 use uuid::Uuid;
 
+use super::journal::Changed;
+
 /// The meters of one agent at its last reading.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Eq, PartialEq)]
 pub(super) struct Baseline {
     at_us: Option<i64>,
     /// By key, duplicates summed.
@@ -21,24 +23,52 @@ impl Baseline {
         self.meters.len()
     }
 
+    /// Time of the reading, µs since the epoch; `None` where there was none.
+    pub(super) fn at_us(&self) -> Option<i64> {
+        self.at_us
+    }
+
+    /// In the order of their keys.
+    pub(super) fn meters(&self) -> &[(MeterKey, Counters)] {
+        &self.meters
+    }
+
+    /// Takes over what a reading is known to have had: these meters, and all others as they were.
+    pub(super) fn put(&mut self, at_us: i64, meters: Vec<(MeterKey, Counters)>) {
+        let mut all: std::collections::BTreeMap<_, _> = std::mem::take(&mut self.meters).into_iter().collect();
+        all.extend(meters);
+        *self = Baseline {
+            at_us: Some(at_us),
+            meters: all.into_iter().collect(),
+        };
+    }
+
     /// Forgets the reading: the next one is the first again.
     pub(super) fn clear(&mut self) {
         *self = Baseline::default();
     }
 
-    /// Takes the next reading over and says what moved since the last one.
+    /// Takes the next reading over and says what moved since the last one, and which meters are other than they were.
     ///
     /// Counters fall, and meters vanish, only when their agent starts anew (MidoNet never removes a meter); then all of them count whole.
-    pub(super) fn advance(&mut self, host: Uuid, stats: &DeviceStats, at_us: i64) -> HostReading {
+    /// Nothing else tells a restart for sure: the session behind an agent's entry in the NSDB may also be another one because it was lost.
+    /// So an agent whose counters have all risen above what they were before its restart is taken to have gone on, which counts too little
+    /// and never too much, as MidoNet's meters do themselves.
+    pub(super) fn advance(&mut self, host: Uuid, stats: &DeviceStats, at_us: i64) -> (HostReading, Changed) {
         let new: Vec<(MeterKey, Counters)> = stats.sums().into_iter().map(|(key, counters)| (key.clone(), counters)).collect();
         let since_us = self.at_us;
-        let restarted = since_us.is_some() && !stats.cut && is_restart(&self.meters, &new);
+        let restarted = since_us.is_some() && is_restart(&self.meters, &new);
         let mut moved = Vec::new();
+        let mut changed = Vec::new();
         if since_us.is_some() {
             let mut old = if restarted { [].iter() } else { self.meters.iter() }.peekable();
             for (key, counters) in &new {
                 while old.next_if(|(old_key, _)| old_key < key).is_some() {}
-                let before = old.next_if(|(old_key, _)| old_key == key).map(|(_, before)| *before).unwrap_or_default();
+                let known = old.next_if(|(old_key, _)| old_key == key).map(|(_, before)| *before);
+                if known != Some(*counters) {
+                    changed.push((key.clone(), *counters));
+                }
+                let before = known.unwrap_or_default();
                 let packets = risen(before.packets, counters.packets);
                 let bytes = risen(before.bytes, counters.bytes);
                 if packets > 0 || bytes > 0 {
@@ -62,7 +92,12 @@ impl Baseline {
             at_us: Some(at_us),
             meters: new,
         };
-        reading
+        let changed = if since_us.is_none() || restarted {
+            Changed::All
+        } else {
+            Changed::Some(changed)
+        };
+        (reading, changed)
     }
 }
 
@@ -127,9 +162,9 @@ mod tests {
     #[test]
     fn golden_readings_add_up() {
         let mut baseline = Baseline::default();
-        let first = baseline.advance(HOST, &golden(1), 10);
+        let first = baseline.advance(HOST, &golden(1), 10).0;
         assert_eq!((first.since_us, first.at_us, first.moved.len()), (None, 10, 0));
-        let second = baseline.advance(HOST, &golden(2), 20);
+        let second = baseline.advance(HOST, &golden(2), 20).0;
         assert_eq!((second.since_us, second.restarted), (Some(10), false));
         let (one, two) = (golden(1), golden(2));
         let (one, two) = (one.sums(), two.sums());
@@ -174,11 +209,11 @@ mod tests {
         for after in [&[(1, 9), (2, 30)][..], &[(2, 30)]] {
             let mut baseline = Baseline::default();
             baseline.advance(HOST, &stats(&[(1, 10), (2, 20)]), 1);
-            let reading = baseline.advance(HOST, &stats(after), 2);
+            let reading = baseline.advance(HOST, &stats(after), 2).0;
             assert!(reading.restarted);
             assert_eq!(moved(&reading)[&device(2)], (30, 3_000));
             // What moves from there on is a difference again.
-            assert_eq!(moved(&baseline.advance(HOST, &stats(&[(1, 9), (2, 31)]), 3))[&device(2)], (1, 100));
+            assert_eq!(moved(&baseline.advance(HOST, &stats(&[(1, 9), (2, 31)]), 3).0)[&device(2)], (1, 100));
         }
     }
 
@@ -186,7 +221,7 @@ mod tests {
     fn meters_that_stand_still_are_not_sent() {
         let mut baseline = Baseline::default();
         baseline.advance(HOST, &stats(&[(1, 10)]), 1);
-        let reading = baseline.advance(HOST, &stats(&[(1, 10), (2, 0), (3, 5)]), 2);
+        let reading = baseline.advance(HOST, &stats(&[(1, 10), (2, 0), (3, 5)]), 2).0;
         assert_eq!((reading.meters_total, reading.restarted), (3, false));
         assert_eq!(moved(&reading), BTreeMap::from([(device(3), (5, 500))]));
     }
@@ -204,7 +239,7 @@ mod tests {
                     *threads[index % 2].entry(id).or_default() += packets;
                 }
                 let lines: Vec<_> = threads.iter().flatten().map(|(id, packets)| (*id, *packets)).collect();
-                let reading = baseline.advance(HOST, &stats(&lines), 1 + at as i64);
+                let reading = baseline.advance(HOST, &stats(&lines), 1 + at as i64).0;
                 prop_assert!(!reading.restarted);
                 reading.moved.into_iter().for_each(|delta| *sums.entry(delta.meter).or_default() += delta.packets);
             }

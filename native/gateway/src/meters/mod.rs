@@ -5,10 +5,12 @@
 //!
 //! Every agent is read once an interval, each at its own moment, never twice at the same time. What is sent on are differences between two
 //! readings with the times of both, so that an agent that was silent for long gives one difference over all of that time. An agent that does
-//! not answer is an event when that begins and when it ends.
+//! not answer is an event when that begins and when it ends. The last reading of each agent is kept on disk, so that the first difference
+//! after a restart of the gateway covers the time in between.
 
 mod delta;
 mod http;
+mod journal;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -20,6 +22,7 @@ use std::{
 use delta::Baseline;
 use http::{Answer, HttpError};
 use insights_protocol::{Kind, event::Level};
+use journal::{Journal, JournalError};
 use midonet::meters::parse_device_stats;
 use tokio::{
     net::lookup_host,
@@ -29,7 +32,7 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
-    nsdb::{View, chain, event, view::Agent},
+    nsdb::{View, chain, event, now_us, view::Agent},
     recorder::local_addresses,
     tap::Tap,
 };
@@ -54,9 +57,12 @@ const MAX_NAMED: usize = 10;
 /// Runs until [`Tap::stop`] says so. While meters may not leave the site none are read.
 pub async fn run(tap: Tap, view: View) {
     let mut collector = Collector::new(tap.clone(), view);
-    tokio::select! {
-        () = collector.run() => {}
-        () = tap.stop.stopped() => {}
+    collector.remember().await;
+    collector.run().await;
+    if let Some(journal) = collector.journal.take()
+        && let Err(error) = journal.close()
+    {
+        log::warn!("The last meters were not kept: {}", chain(&error));
     }
 }
 
@@ -67,6 +73,10 @@ struct Collector {
     local: HashSet<IpAddr>,
     requests: JoinSet<(Uuid, Outcome)>,
     told_too_many: bool,
+    /// `None` when nothing can be kept on disk: then a restart leaves a gap.
+    journal: Option<Journal>,
+    /// Readings of before the start, of agents that have not been seen since.
+    before: BTreeMap<Uuid, Baseline>,
 }
 
 /// Where an agent answered and what, or why it did not.
@@ -103,6 +113,35 @@ impl Collector {
             local: HashSet::new(),
             requests: JoinSet::new(),
             told_too_many: false,
+            journal: None,
+            before: BTreeMap::new(),
+        }
+    }
+
+    /// Takes up what was read before the start.
+    async fn remember(&mut self) {
+        let spool = self.tap.config.spool.clone();
+        let opened = tokio::task::spawn_blocking(move || Journal::open(&spool.path, spool.max_bytes, now_us())).await;
+        match opened {
+            Ok(Ok((journal, before))) => (self.journal, self.before) = (Some(journal), before),
+            Ok(Err(error)) => keep_nothing(&error),
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    /// The base lines of all agents, those of before the start included.
+    fn baselines<'a>(agents: &'a BTreeMap<Uuid, State>, before: &'a BTreeMap<Uuid, Baseline>) -> impl Iterator<Item = (Uuid, &'a Baseline)> {
+        let now = agents.iter().map(|(host, state)| (*host, &state.baseline));
+        now.chain(before.iter().map(|(host, baseline)| (*host, baseline)))
+    }
+
+    /// What was to be kept could not be: an older file would say what does not hold any more.
+    fn kept(&mut self, outcome: Result<(), JournalError>) {
+        if let Err(error) = outcome
+            && let Some(journal) = self.journal.take()
+        {
+            keep_nothing(&error);
+            journal.remove();
         }
     }
 
@@ -111,8 +150,12 @@ impl Collector {
         let mut version = self.view.version();
         version.mark_changed();
         let mut local_read: Option<Instant> = None;
-        loop {
+        let began = Instant::now();
+        while !self.tap.stop.is_stopped() {
             let now = Instant::now();
+            if now > began + FORGET {
+                self.before.clear();
+            }
             if local_read.is_none_or(|read| now > read + LOCAL_ADDRESSES_PAUSE) {
                 self.local = local_addresses();
                 local_read = Some(now);
@@ -131,6 +174,9 @@ impl Collector {
             } else {
                 self.requests.abort_all();
                 self.agents.values_mut().for_each(State::reset);
+                self.before.clear();
+                let cleared = self.journal.as_mut().map_or(Ok(()), Journal::clear);
+                self.kept(cleared);
             }
             self.hear().await;
             let answered = self.agents.values().filter(|state| state.alive && state.answered).count();
@@ -144,9 +190,12 @@ impl Collector {
         self.tap.pipe.gauges().agents_alive.store(agents.len() as u32, Ordering::Relaxed);
         self.agents.values_mut().for_each(|state| state.alive = false);
         for agent in agents {
+            let before = &mut self.before;
             let state = self.agents.entry(agent.host).or_insert_with(|| {
                 // Each agent has its own moment, so that not all are asked at once.
-                State::new(agent.clone(), now, now + interval.mul_f64(rand::random()))
+                let mut state = State::new(agent.clone(), now, now + interval.mul_f64(rand::random()));
+                state.baseline = before.remove(&agent.host).unwrap_or_default();
+                state
             });
             (state.alive, state.seen, state.agent) = (true, now, agent);
         }
@@ -182,6 +231,8 @@ impl Collector {
         loop {
             let (host, answer) = tokio::select! {
                 () = &mut tick => break,
+                // Not amid an answer, so that what is kept and what is sent are the same.
+                () = self.tap.stop.stopped() => break,
                 Some(done) = self.requests.join_next() => match done {
                     Ok(done) => done,
                     // Cancelled because meters may not leave any more.
@@ -198,12 +249,14 @@ impl Collector {
 
     async fn answered(&mut self, host: Uuid, address: SocketAddr, answer: Answer, news: &mut News) {
         let stats = parse_device_stats(&answer.body);
-        if stats.meters.is_empty() && stats.invalid > 0 {
+        if stats.meters.is_empty() && stats.invalid > 0 || stats.cut {
             self.tap.pipe.invalid(Kind::Meters, 1);
-            return self.failed(host, format!("{address}: its answer holds no meters"), news);
+            // The sums of a part can't be compared with those of the whole.
+            let what = if stats.cut { "is too long" } else { "holds no meters" };
+            return self.failed(host, format!("{address}: its answer {what}"), news);
         }
-        if stats.invalid > 0 || stats.cut {
-            log::debug!("meters of {host}: {} lines are none, cut: {}", stats.invalid, stats.cut);
+        if stats.invalid > 0 {
+            log::debug!("meters of {host}: {} lines are none", stats.invalid);
         }
         let remembered: usize = self.agents.values().map(|state| state.baseline.len()).sum();
         let Some(state) = self.agents.get_mut(&host) else { return };
@@ -221,19 +274,26 @@ impl Collector {
         }
         if remembered - state.baseline.len() + stats.meters.len() > MAX_METERS {
             state.baseline.clear();
+            let name = name_of(&state.agent);
             if !std::mem::replace(&mut self.told_too_many, true) {
-                let text = format!(
-                    "agents have more than {MAX_METERS} meters; those of some are not counted, such as {}",
-                    name_of(&state.agent)
-                );
+                let text = format!("agents have more than {MAX_METERS} meters; those of some are not counted, such as {name}");
                 log::error!("{text}");
                 self.tap
                     .pipe
                     .event(event(Level::Error, "meters.too_many", text, &[("host", host.to_string())]));
             }
+            if let Some(journal) = &mut self.journal {
+                let forgotten = journal.forget(host).await;
+                self.kept(forgotten);
+            }
             return;
         }
-        let reading = state.baseline.advance(host, &stats, answer.at_us);
+        let (reading, changed) = state.baseline.advance(host, &stats, answer.at_us);
+        if let (Some(journal), Some(state)) = (&mut self.journal, self.agents.get(&host)) {
+            let all = || Collector::baselines(&self.agents, &self.before);
+            let kept = journal.write(host, &state.baseline, changed, all).await;
+            self.kept(kept);
+        }
         self.tap.pipe.meters(reading).await;
     }
 
@@ -288,6 +348,13 @@ impl News {
             log::info!("meters answer again: {}", named(&self.back));
         }
     }
+}
+
+fn keep_nothing(error: &JournalError) {
+    log::warn!(
+        "Meters are not kept on disk: {}; what agents count while the gateway restarts will show as a gap",
+        chain(error)
+    );
 }
 
 /// Reads an agent where it answered last, or else finds where it answers.
