@@ -37,7 +37,7 @@ async function places(context) {
     `d/router/${routers[0].id}`, `d/port/${vm.id}`, `d/port/${vm.id}/rules`, `d/host/${hosts[0].id}`, `d/security_group/${groups[0].id}`,
     `d/load_balancer/${balancers[0].id}`, `d/chain/${chains[0].id}`,
     "flows", `flows?filter=result+%3D+dropped&flow=${flows[0].id}`, "flows?filter=src.prt+%3D+5", "flows?filter=ttl+%3D+1", "flows?period=2001-01-01",
-    "events", "site", "search?q=vm", "search",
+    "events", "site", "site/gateways/aa000000-0000-4000-8000-000000000004", "search?q=vm", "search",
   ];
 }
 
@@ -107,6 +107,28 @@ test("a form of another origin, or without its token, is refused", async () => {
   const post = (headers, form) => context.request.post(`${server.base}/account/name`, { headers, form, maxRedirects: 0 });
   assert.equal((await post({}, { name: "Mallory" })).status(), 403);
   assert.equal((await post({ "sec-fetch-site": "cross-site" }, { name: "Mallory" })).status(), 403);
+  await context.close();
+});
+
+test("a kind of data is switched off after a question, and on again", async () => {
+  const { page, context, at, complaints } = await signedIn(browser, server);
+  await page.goto(at("site"));
+  const kind = page.locator("#replicated li", { hasText: "Flows" });
+  await kind.locator("summary").click();
+  await kind.getByText("can’t be had later").waitFor();
+  await page.keyboard.press("Escape");
+  assert.equal(await kind.locator("details[open]").count(), 0);
+  await kind.locator("summary").click();
+  await kind.getByRole("button", { name: "Switch flows off" }).click();
+  await page.getByRole("status").waitFor();
+  await kind.getByRole("button", { name: "Flows: off, switch on" }).click();
+  await kind.locator("summary.on").waitFor();
+  await page.goto(at("events?find=account.settings&period=last+15+minutes"));
+  assert.match(await page.locator(".rows.events").textContent(), /the site is to send topology, state, metering; meters.*ada@lab\.example/);
+  await page.goto(at("site/gateways/aa000000-0000-4000-8000-000000000004"));
+  await page.getByRole("button", { name: "Resend" }).click();
+  assert.equal(await page.getByRole("alert").textContent(), "The gateway is not connected.");
+  assert.deepEqual(complaints.filter((text) => !text.includes("422")), []);
   await context.close();
 });
 

@@ -11,6 +11,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use insights_collector::{
     accounts::Accounts,
     clock::now_us,
+    ingest::Gateways,
+    query::scoped::Stores,
     site::{PortKind, Site, Sites},
     web,
 };
@@ -49,7 +51,8 @@ async fn main() -> Result<()> {
         fill(&store, &sites, &accounts, site, now).await?;
     }
     let app = web::App {
-        store,
+        gateways: Gateways::new(store.catalog().clone()),
+        stores: Stores::new(store),
         accounts,
         sites,
         secure: false,
@@ -200,8 +203,7 @@ async fn fill(store: &Store, sites: &Sites, accounts: &Accounts, site: SiteId, n
             (Hop::Dropped, if hour == 3 { 4_312 } else { 0 }),
             (Hop::Spooled, 6_666),
             (Hop::Acknowledged, 6_666),
-            (Hop::Arrived, 6_666),
-            (Hop::Stored, 6_666),
+            (Hop::Arrived, 6_290),
         ]
         .into_iter()
         .map(move |(hop, records)| HopCount {

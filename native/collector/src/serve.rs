@@ -23,6 +23,7 @@ use crate::clock::now_us;
 use crate::config::Config;
 use crate::ingest::{Counters, Gateways, Ingest, IngestOptions, IngestParts};
 use crate::metrics::{self, Metrics};
+use crate::query::scoped::Stores;
 use crate::site::Sites;
 use crate::web;
 
@@ -71,9 +72,10 @@ pub async fn run(config: Config) -> Result<()> {
         .with_context(|| format!("listen for the manager on TCP {}", config.web_listen))?;
     let web_address = listener.local_addr().context("tell the manager's address")?;
     let app = web::App {
-        store: store.clone(),
+        stores: Stores::new(store.clone()),
         accounts: accounts.clone(),
         sites,
+        gateways,
         secure: config.web_secure,
         clock: now_us,
     };

@@ -138,7 +138,13 @@ async fn a_deleted_key_ends_its_open_connection_with_a_reason() {
     let mut first = Gateway::connect(&service, &one, Uuid::new_v4(), EPOCH).await;
     let mut second = Gateway::connect(&service, &two, Uuid::new_v4(), EPOCH).await;
 
-    assert!(service.accounts.delete_fingerprint(&scope, &hex::encode(one.fingerprint)).await.unwrap());
+    assert!(
+        service
+            .accounts
+            .delete_fingerprint(&scope, &hex::encode(one.fingerprint), now_us())
+            .await
+            .unwrap()
+    );
     let Some(ToGateway::Refused(refusal)) = first.receive().await else {
         panic!("no refusal")
     };
@@ -561,7 +567,7 @@ async fn events_meters_settings_and_commands_go_both_ways() {
     let mut settings = service.accounts.settings(&scope).await.unwrap();
     settings.flows = false;
     settings.metering_interval_s = 30;
-    service.accounts.set_settings(&scope, settings).await.unwrap();
+    service.accounts.set_settings(&scope, settings, now_us()).await.unwrap();
     let told = loop {
         match gateway.receive().await.expect("the connection lives") {
             ToGateway::Settings(settings) => break settings,
@@ -621,7 +627,7 @@ async fn one_account_reaches_nothing_of_another() {
     assert!(
         !service
             .accounts
-            .delete_fingerprint(&bob_scope, &hex::encode(ada_key.fingerprint))
+            .delete_fingerprint(&bob_scope, &hex::encode(ada_key.fingerprint), now_us())
             .await
             .unwrap()
     );

@@ -6,6 +6,7 @@
 //! Nothing here tells a stranger who has an account: a wrong address, a wrong password and a locked account take the same path and the
 //! same time, and get the same answer.
 
+mod events;
 mod fingerprint;
 mod password;
 mod scope;

@@ -7,7 +7,7 @@ use insights_store::{
 };
 use serde::Serialize;
 
-use super::{AccountError, Accounts, Session, SiteScope, check_name, format_fingerprint, parse_fingerprint};
+use super::{AccountError, Accounts, Session, SiteScope, check_name, events::Told, format_fingerprint, parse_fingerprint};
 
 /// The trial plan: one site.
 pub const TRIAL_SITES: usize = 1;
@@ -26,6 +26,15 @@ pub struct SiteInfo {
     pub created_us: i64,
     /// 0 for no bound.
     pub quota_bytes: u64,
+    #[serde(skip)]
+    scope: SiteScope,
+}
+
+impl SiteInfo {
+    /// The key to the site's data.
+    pub fn scope(&self) -> &SiteScope {
+        &self.scope
+    }
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -120,7 +129,10 @@ impl Accounts {
         if self.catalog.fingerprints(scope.site()).await?.len() >= TRIAL_FINGERPRINTS {
             return Err(AccountError::TooManyFingerprints(TRIAL_FINGERPRINTS));
         }
-        self.register_fingerprint(scope.site(), fingerprint, label, now_us).await
+        self.register_fingerprint(scope.site(), fingerprint, label, now_us).await?;
+        let text = format!("fingerprint {} was added", format_fingerprint(&fingerprint));
+        self.tell(scope, Told::new("account.fingerprint_added", text), now_us).await;
+        Ok(())
     }
 
     /// The same for the operator's command line, without the plan's bound.
@@ -139,8 +151,14 @@ impl Accounts {
     }
 
     /// Shuts a key out, and closes its open connection. False when the site has no such key.
-    pub async fn delete_fingerprint(&self, scope: &SiteScope, fingerprint: &str) -> Result<bool, AccountError> {
-        self.remove_fingerprint(scope.site(), parse_fingerprint(fingerprint)?).await
+    pub async fn delete_fingerprint(&self, scope: &SiteScope, fingerprint: &str, now_us: i64) -> Result<bool, AccountError> {
+        let fingerprint = parse_fingerprint(fingerprint)?;
+        let deleted = self.remove_fingerprint(scope.site(), fingerprint).await?;
+        if deleted {
+            let text = format!("fingerprint {} was deleted", format_fingerprint(&fingerprint));
+            self.tell(scope, Told::new("account.fingerprint_deleted", text), now_us).await;
+        }
+        Ok(deleted)
     }
 
     /// The same for the operator's command line.
@@ -157,5 +175,6 @@ fn info(site: Site) -> SiteInfo {
         name: site.name,
         created_us: site.created_us,
         quota_bytes: site.quota_bytes,
+        scope: SiteScope::new(site.account, site.id),
     }
 }

@@ -27,7 +27,7 @@ pub(super) async fn list(ctx: Ctx) -> Result<Json<Value>, Problem> {
             }
         },
     };
-    let page = request.page(ctx.store(), ctx.scope, limit).await?;
+    let page = request.page(ctx.store(), limit).await?;
     Ok(Json(json!({
         "period": { "from_us": ctx.period.from_us, "to_us": ctx.period.to_us },
         "filter": request.expr.to_string(),
@@ -40,7 +40,7 @@ pub(super) async fn list(ctx: Ctx) -> Result<Json<Value>, Problem> {
 pub(super) async fn histogram(ctx: Ctx) -> Result<Json<Value>, Problem> {
     let request = FlowRequest::parse(&ctx.params, ctx.period, &ctx.site)?;
     let step = crate::web::step_for(ctx.period);
-    let bins = request.histogram(ctx.store(), ctx.scope, step).await?;
+    let bins = request.histogram(ctx.store(), step).await?;
     let bins: Vec<_> = bins
         .iter()
         .map(|bin| json!({ "start_us": bin.start_us, "allowed": bin.allowed, "dropped": bin.dropped, "consumed": bin.consumed }))
@@ -55,7 +55,7 @@ pub(super) async fn one(ctx: Ctx, Path((_, id)): Path<(String, String)>) -> Resu
     let id: FlowId = id
         .parse()
         .map_err(|_| Problem::not_found("a flow id is two numbers with a dash between"))?;
-    let (flow, path) = flows::flow(ctx.store(), ctx.scope, id)
+    let (flow, path) = flows::flow(ctx.store(), id)
         .await?
         .ok_or_else(|| Problem::not_found("the flow is not stored, or not any more"))?;
     let mut body = row(&ctx, &flow);

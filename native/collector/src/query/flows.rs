@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use insights_store::{
-    FlowFilter, FlowId, FlowRow, Path, PathId, Period, Store, StoreError, StreamKind,
+    FlowFilter, FlowId, FlowRow, Path, PathId, Period, StoreError, StreamKind,
     query::{Bin, Budget, DropsQuery, FlowPage, FlowQuery, HistogramQuery, HitsQuery, RuleDrops, StoredFlow},
 };
 use uuid::Uuid;
@@ -17,11 +17,9 @@ use super::{
         resolve::{Names, ResolveError},
     },
     params::Params,
+    scoped::ScopedStore,
 };
-use crate::{
-    accounts::SiteScope,
-    site::{Kind, Site},
-};
+use crate::site::{Kind, Site};
 
 /// Rows of a page; a screen shows some forty.
 pub const PAGE: usize = 100;
@@ -60,7 +58,7 @@ impl FlowRequest {
         Ok(Self { period, expr, filter, after })
     }
 
-    pub async fn page(&self, store: &Store, scope: SiteScope, limit: usize) -> Result<FlowPage, StoreError> {
+    pub async fn page(&self, store: &ScopedStore, limit: usize) -> Result<FlowPage, StoreError> {
         let query = FlowQuery {
             period: self.period,
             filter: self.filter.clone(),
@@ -68,38 +66,38 @@ impl FlowRequest {
             limit,
             budget: Budget::default(),
         };
-        Ok(store.series().flows(scope.site(), query).await?.value)
+        store.flows(query).await
     }
 
-    pub async fn histogram(&self, store: &Store, scope: SiteScope, step_us: i64) -> Result<Vec<Bin>, StoreError> {
-        histogram(store, scope, self.period, self.filter.clone(), step_us).await
+    pub async fn histogram(&self, store: &ScopedStore, step_us: i64) -> Result<Vec<Bin>, StoreError> {
+        histogram(store, self.period, self.filter.clone(), step_us).await
     }
 
-    pub async fn count(&self, store: &Store, scope: SiteScope) -> Result<Bin, StoreError> {
-        count(store, scope, self.period, self.filter.clone()).await
+    pub async fn count(&self, store: &ScopedStore) -> Result<Bin, StoreError> {
+        count(store, self.period, self.filter.clone()).await
     }
 }
 
-pub async fn histogram(store: &Store, scope: SiteScope, period: Period, filter: FlowFilter, step_us: i64) -> Result<Vec<Bin>, StoreError> {
+pub async fn histogram(store: &ScopedStore, period: Period, filter: FlowFilter, step_us: i64) -> Result<Vec<Bin>, StoreError> {
     let query = HistogramQuery {
         period,
         filter,
         step_us,
         budget: Budget::default(),
     };
-    Ok(store.series().histogram(scope.site(), query).await?.value)
+    store.histogram(query).await
 }
 
-pub async fn count(store: &Store, scope: SiteScope, period: Period, filter: FlowFilter) -> Result<Bin, StoreError> {
+pub async fn count(store: &ScopedStore, period: Period, filter: FlowFilter) -> Result<Bin, StoreError> {
     let query = HitsQuery {
         period,
         filter,
         budget: Budget::default(),
     };
-    Ok(store.series().count(scope.site(), query).await?.value)
+    store.count(query).await
 }
 
-pub async fn newest(store: &Store, scope: SiteScope, period: Period, filter: FlowFilter, limit: usize) -> Result<Vec<StoredFlow>, StoreError> {
+pub async fn newest(store: &ScopedStore, period: Period, filter: FlowFilter, limit: usize) -> Result<Vec<StoredFlow>, StoreError> {
     let query = FlowQuery {
         period,
         filter,
@@ -107,17 +105,10 @@ pub async fn newest(store: &Store, scope: SiteScope, period: Period, filter: Flo
         limit,
         budget: Budget::default(),
     };
-    Ok(store.series().flows(scope.site(), query).await?.value.flows)
+    Ok(store.flows(query).await?.flows)
 }
 
-pub async fn drops(
-    store: &Store,
-    scope: SiteScope,
-    period: Period,
-    filter: FlowFilter,
-    step_us: i64,
-    limit: usize,
-) -> Result<Vec<RuleDrops>, StoreError> {
+pub async fn drops(store: &ScopedStore, period: Period, filter: FlowFilter, step_us: i64, limit: usize) -> Result<Vec<RuleDrops>, StoreError> {
     let query = DropsQuery {
         period,
         filter,
@@ -125,31 +116,31 @@ pub async fn drops(
         step_us,
         budget: Budget::default(),
     };
-    Ok(store.series().drops(scope.site(), query).await?.value)
+    store.drops(query).await
 }
 
 /// A flow with the devices and rules of its way.
-pub async fn flow(store: &Store, scope: SiteScope, id: FlowId) -> Result<Option<(StoredFlow, Path)>, StoreError> {
-    let Some(flow) = store.series().flow(scope.site(), id).await? else {
+pub async fn flow(store: &ScopedStore, id: FlowId) -> Result<Option<(StoredFlow, Path)>, StoreError> {
+    let Some(flow) = store.flow(id).await? else {
         return Ok(None);
     };
     let path = match flow.row.path {
-        Some(path) => paths(store, scope, flow.row.time_us, vec![path]).await?.remove(&path).unwrap_or_default(),
+        Some(path) => paths(store, flow.row.time_us, vec![path]).await?.remove(&path).unwrap_or_default(),
         None => Path::default(),
     };
     Ok(Some((flow, path)))
 }
 
-async fn paths(store: &Store, scope: SiteScope, time_us: i64, ids: Vec<PathId>) -> Result<HashMap<PathId, Path>, StoreError> {
+async fn paths(store: &ScopedStore, time_us: i64, ids: Vec<PathId>) -> Result<HashMap<PathId, Path>, StoreError> {
     let period = Period::new(time_us, time_us + 1);
-    Ok(store.series().paths(scope.site(), period, ids).await?.into_iter().collect())
+    Ok(store.paths(period, ids).await?.into_iter().collect())
 }
 
 /// Flow records that were given up in a period: spans, and how many.
-pub async fn lost(store: &Store, scope: SiteScope, period: Period, kind: StreamKind) -> Result<(Vec<(i64, i64)>, u64), StoreError> {
+pub async fn lost(store: &ScopedStore, period: Period, kind: StreamKind) -> Result<(Vec<(i64, i64)>, u64), StoreError> {
     let mut spans = Vec::new();
     let mut records = 0;
-    for stored in store.catalog().losses(scope.site(), period).await? {
+    for stored in store.losses(period).await? {
         if stored.loss.kind == kind {
             records += stored.loss.records;
             spans.push((stored.loss.first_us.max(period.from_us), stored.loss.last_us.min(period.to_us)));

@@ -9,4 +9,5 @@ pub mod filter;
 pub mod flows;
 pub mod params;
 pub mod period;
+pub mod scoped;
 pub mod traffic;

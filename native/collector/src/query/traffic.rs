@@ -6,12 +6,12 @@
 use std::collections::HashMap;
 
 use insights_store::{
-    MeterKey, Period, Store, StoreError,
+    MeterKey, Period, StoreError,
     query::{Budget, MeterPoint, MeterQuery, MeterTotal, TotalsOf, TotalsQuery},
 };
 use uuid::Uuid;
 
-use crate::accounts::SiteScope;
+use super::scoped::ScopedStore;
 
 /// Meters move in steps of up to a minute; a finer step would show the steps and not the traffic.
 pub const LEAST_STEP_US: i64 = 60_000_000;
@@ -51,14 +51,7 @@ pub struct Traffic {
 }
 
 /// Sums of groups of meters over a period; a meter may be in several groups.
-pub async fn lines(
-    store: &Store,
-    scope: SiteScope,
-    period: Period,
-    step_us: i64,
-    now_us: i64,
-    groups: &[Vec<MeterKey>],
-) -> Result<Traffic, StoreError> {
+pub async fn lines(store: &ScopedStore, period: Period, step_us: i64, now_us: i64, groups: &[Vec<MeterKey>]) -> Result<Traffic, StoreError> {
     let mut places: HashMap<&MeterKey, Vec<usize>> = HashMap::new();
     for (group, keys) in groups.iter().enumerate() {
         for key in keys {
@@ -78,7 +71,7 @@ pub async fn lines(
             step_us,
             budget: Budget::default(),
         };
-        for series in store.series().meters(scope.site(), query).await?.value {
+        for series in store.meters(query).await? {
             for point in &series.points {
                 let Ok(at) = usize::try_from((point.start_us - start_us) / step_us) else {
                     continue;
@@ -129,14 +122,14 @@ impl PortTotal {
 }
 
 /// Sums of all ports that moved.
-pub async fn port_totals(store: &Store, scope: SiteScope, period: Period) -> Result<HashMap<Uuid, PortTotal>, StoreError> {
+pub async fn port_totals(store: &ScopedStore, period: Period) -> Result<HashMap<Uuid, PortTotal>, StoreError> {
     let query = TotalsQuery {
         period,
         of: TotalsOf::AllPorts,
         budget: Budget::default(),
     };
     let mut ports: HashMap<Uuid, PortTotal> = HashMap::new();
-    for MeterTotal { key, packets, bytes, .. } in store.series().totals(scope.site(), query).await?.value {
+    for MeterTotal { key, packets, bytes, .. } in store.totals(query).await? {
         match key {
             MeterKey::PortRx(id) => {
                 let port = ports.entry(id).or_default();
@@ -155,13 +148,13 @@ pub async fn port_totals(store: &Store, scope: SiteScope, period: Period) -> Res
 }
 
 /// Sums of all tunnels: sender's and receiver's underlay address, bytes.
-pub async fn tunnel_totals(store: &Store, scope: SiteScope, period: Period) -> Result<Vec<MeterTotal>, StoreError> {
+pub async fn tunnel_totals(store: &ScopedStore, period: Period) -> Result<Vec<MeterTotal>, StoreError> {
     let query = TotalsQuery {
         period,
         of: TotalsOf::AllTunnels,
         budget: Budget::default(),
     };
-    Ok(store.series().totals(scope.site(), query).await?.value)
+    store.totals(query).await
 }
 
 #[derive(Clone, Copy, Default)]

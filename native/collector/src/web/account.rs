@@ -124,7 +124,7 @@ pub(crate) async fn rename(
     headers: HeaderMap,
     Form(form): Form<NameForm>,
 ) -> Result<Response, WebError> {
-    guard(&session, &headers, &form.csrf)?;
+    session::guard(&session, &headers, &form.csrf)?;
     outcome(&app, &session, app.accounts.rename(&session, &form.name).await, "/account?done=name").await
 }
 
@@ -135,7 +135,7 @@ pub(crate) async fn password(
     headers: HeaderMap,
     Form(form): Form<PasswordForm>,
 ) -> Result<Response, WebError> {
-    guard(&session, &headers, &form.csrf)?;
+    session::guard(&session, &headers, &form.csrf)?;
     let changed = app.accounts.change_password(&session, client, form.old, form.new, app.now_us()).await;
     outcome(&app, &session, changed, "/sign-in").await
 }
@@ -146,7 +146,7 @@ pub(crate) async fn add_fingerprint(
     headers: HeaderMap,
     Form(form): Form<KeyForm>,
 ) -> Result<Response, WebError> {
-    guard(&session, &headers, &form.csrf)?;
+    session::guard(&session, &headers, &form.csrf)?;
     let scope = app.accounts.scope(&session, site(&form.site)?).await?;
     let added = app.accounts.add_fingerprint(&scope, &form.fingerprint, &form.label, app.now_us()).await;
     outcome(&app, &session, added, "/account?done=added").await
@@ -162,19 +162,14 @@ pub(crate) async fn delete_fingerprint(
     headers: HeaderMap,
     Form(form): Form<KeyForm>,
 ) -> Result<Response, WebError> {
-    guard(&session, &headers, &form.csrf)?;
+    session::guard(&session, &headers, &form.csrf)?;
     let scope = app.accounts.scope(&session, site(&form.site)?).await?;
     let info = app.accounts.site(&scope).await?;
     if form.confirm.trim() != info.name {
         return confirm(&app, &session, &form, format!("Type {} to confirm.", info.name)).await;
     }
-    let deleted = app.accounts.delete_fingerprint(&scope, &form.fingerprint).await.map(|_| ());
+    let deleted = app.accounts.delete_fingerprint(&scope, &form.fingerprint, app.now_us()).await.map(|_| ());
     outcome(&app, &session, deleted, "/account?done=deleted").await
-}
-
-fn guard(session: &Session, headers: &HeaderMap, csrf: &str) -> Result<(), WebError> {
-    session::same_origin(headers)?;
-    session::check(session, csrf)
 }
 
 fn site(text: &str) -> Result<SiteId, WebError> {
@@ -195,7 +190,7 @@ async fn show(app: &App, session: &Session, done: &'static str, error: String) -
     let mut sites = Vec::new();
     for info in app.accounts.sites(session).await? {
         let scope = app.accounts.scope(session, info.id).await?;
-        let gateways = app.store.catalog().gateways(info.id).await?;
+        let gateways = app.stores.of(&scope).gateways().await?;
         let connected = gateways.iter().filter(|gateway| gateway.disconnected_us.is_none()).count();
         let (state, about) = connection(connected, gateways.len());
         let keys = app.accounts.fingerprints(&scope).await?;
@@ -212,7 +207,7 @@ async fn show(app: &App, session: &Session, done: &'static str, error: String) -
                         "/account/fingerprints/delete?{}",
                         crate::query::params::encode([("site", info.id.to_string().as_str()), ("fingerprint", &key.fingerprint)])
                     ),
-                    short: format!("{} … {}", &key.fingerprint[..23], &key.fingerprint[key.fingerprint.len() - 11..]),
+                    short: units::short_fingerprint(&key.fingerprint),
                     fingerprint: key.fingerprint,
                     label: if key.label.is_empty() { "without a name".to_owned() } else { key.label },
                     added: units::day_minute(key.added_us),
@@ -242,7 +237,7 @@ async fn show(app: &App, session: &Session, done: &'static str, error: String) -
 async fn confirm(app: &App, session: &Session, form: &KeyForm, error: String) -> Result<Response, WebError> {
     let scope = app.accounts.scope(session, site(&form.site)?).await?;
     let info = app.accounts.site(&scope).await?;
-    let gateways = app.store.catalog().gateways(info.id).await?;
+    let gateways = app.stores.of(&scope).gateways().await?;
     let connected = gateways.iter().filter(|gateway| gateway.disconnected_us.is_none()).count();
     html(&ConfirmPage {
         css: assets::url("manager.css"),

@@ -3,16 +3,16 @@
 
 //! What the manager stands on.
 
-use insights_store::Store;
-
-use crate::{accounts::Accounts, site::Sites};
+use crate::{accounts::Accounts, ingest::Gateways, query::scoped::Stores, site::Sites};
 
 /// The parts of the service that pages ask. Cheap to clone.
 #[derive(Clone)]
 pub struct App {
-    pub store: Store,
+    /// The store, which opens to the key of a site alone.
+    pub stores: Stores,
     pub accounts: Accounts,
     pub sites: Sites,
+    pub gateways: Gateways,
     /// The manager is reached by TLS: cookies are marked and named so.
     pub secure: bool,
     /// µs since the epoch.

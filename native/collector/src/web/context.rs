@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use axum::{
     extract::{FromRequestParts, RawPathParams},
-    http::{Uri, request::Parts},
+    http::{HeaderMap, Uri, request::Parts},
 };
-use insights_store::{Period, SiteId, Store, catalog};
+use insights_store::{Period, SiteId, catalog};
 
 use super::{
     app::App,
@@ -21,6 +21,7 @@ use crate::{
     query::{
         params::{self, Params},
         period::{self, PeriodSpec},
+        scoped::ScopedStore,
     },
     site::Site,
 };
@@ -30,6 +31,7 @@ pub(crate) struct Ctx {
     pub(crate) app: App,
     pub(crate) session: Session,
     pub(crate) scope: SiteScope,
+    store: ScopedStore,
     pub(crate) site: Arc<Site>,
     pub(crate) sites: Vec<SiteInfo>,
     pub(crate) site_name: String,
@@ -67,11 +69,13 @@ impl FromRequestParts<App> for Ctx {
         let now_us = app.now_us();
         let params = Params::parse(parts.uri.query().unwrap_or_default());
         let spec = params.period(now_us).map_err(|error| WebError::Bad(error.to_string()))?;
+        let store = app.stores.of(&scope);
         Ok(Self {
             site: app.sites.live(&scope).await?,
-            gateways: app.store.catalog().gateways(id).await?,
+            gateways: store.gateways().await?,
             period: spec.at(now_us),
             app: app.clone(),
+            store,
             uri: parts.uri.clone(),
             session,
             scope,
@@ -85,8 +89,13 @@ impl FromRequestParts<App> for Ctx {
 }
 
 impl Ctx {
-    pub(crate) fn store(&self) -> &Store {
-        &self.app.store
+    pub(crate) fn store(&self) -> &ScopedStore {
+        &self.store
+    }
+
+    /// Lets a form through that a page of this session sent.
+    pub(crate) fn guard(&self, headers: &HeaderMap, csrf: &str) -> Result<(), WebError> {
+        session::guard(&self.session, headers, csrf)
     }
 
     /// Begin of all links of the site.

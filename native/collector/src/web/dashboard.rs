@@ -132,7 +132,11 @@ fn verdicts(ctx: &Ctx) -> Vec<Verdict> {
     let mut found = Vec::new();
     let away: Vec<_> = ctx.gateways.iter().filter(|gateway| gateway.disconnected_us.is_some()).collect();
     if let Some(latest) = away.iter().filter_map(|gateway| gateway.disconnected_us).max() {
-        let links = away.iter().take(NAMED).map(|gateway| (gateway.name.clone(), ctx.to("site"))).collect();
+        let links = away
+            .iter()
+            .take(NAMED)
+            .map(|gateway| (gateway.name.clone(), ctx.to(&format!("site/gateways/{}", gateway.id))))
+            .collect();
         found.push(Verdict {
             state: if away.len() == ctx.gateways.len() { "down" } else { "degraded" },
             what: plural(away.len(), "gateway", "gateways") + " away",
@@ -397,7 +401,7 @@ async fn traffic_charts(ctx: &Ctx) -> Result<[Chart; 2], WebError> {
         }
     }
     let step = chart::step_for(ctx.period, POINTS, traffic::LEAST_STEP_US);
-    let traffic = traffic::lines(ctx.store(), ctx.scope, ctx.period, step, ctx.now_us, &[uplink_in, uplink_out, sent]).await?;
+    let traffic = traffic::lines(ctx.store(), ctx.period, step, ctx.now_us, &[uplink_in, uplink_out, sent]).await?;
     let [incoming, outgoing, sent] = &traffic.lines[..] else {
         return Err(WebError::NotFound("No traffic.".to_owned()));
     };
@@ -477,8 +481,8 @@ pub(crate) fn gap_text(gaps: &[Gap]) -> String {
 pub(crate) async fn record_chart(ctx: &Ctx, filter: FlowFilter) -> Result<Chart, WebError> {
     let step = chart::step_for(ctx.period, POINTS, 1_000_000);
     let (bins, lost) = tokio::try_join!(
-        flows::histogram(ctx.store(), ctx.scope, ctx.period, filter, step),
-        flows::lost(ctx.store(), ctx.scope, ctx.period, StreamKind::Flows)
+        flows::histogram(ctx.store(), ctx.period, filter, step),
+        flows::lost(ctx.store(), ctx.period, StreamKind::Flows)
     )?;
     Ok(bins_chart(ctx, &bins, step, lost))
 }
@@ -561,7 +565,7 @@ impl TenantTraffic {
 }
 
 pub(crate) async fn tenant_traffic(ctx: &Ctx) -> Result<HashMap<String, TenantTraffic>, WebError> {
-    let totals = traffic::port_totals(ctx.store(), ctx.scope, ctx.period).await?;
+    let totals = traffic::port_totals(ctx.store(), ctx.period).await?;
     let mut tenants: HashMap<String, TenantTraffic> = HashMap::new();
     for (id, total) in totals {
         let Some(tenant) = ctx.site.port_tenant(id) else { continue };
@@ -585,7 +589,7 @@ pub(crate) async fn tenant_traffic(ctx: &Ctx) -> Result<HashMap<String, TenantTr
 
 async fn rules(ctx: &Ctx) -> Result<Vec<RuleRow>, WebError> {
     let step = chart::step_for(ctx.period, 60, 1_000_000);
-    let drops = flows::drops(ctx.store(), ctx.scope, ctx.period, FlowFilter::Is(FlowTest::Transit(false)), step, ROWS).await?;
+    let drops = flows::drops(ctx.store(), ctx.period, FlowFilter::Is(FlowTest::Transit(false)), step, ROWS).await?;
     Ok(drops
         .into_iter()
         .map(|drops| {

@@ -105,7 +105,7 @@ async fn lines(ctx: &Ctx, kind: &str, find: &str, limit: usize) -> Result<Vec<Li
         if kind == "warning" {
             query.level = Level::Warning;
         }
-        for stored in ctx.store().catalog().events(ctx.scope.site(), query).await? {
+        for stored in ctx.store().events(query).await? {
             let event = stored.event;
             if kind == "loss" && event.loss.is_none() {
                 continue;

@@ -79,7 +79,7 @@ impl Frame {
             let (state, about) = if current {
                 (site_state, site_state_text.clone())
             } else {
-                let gateways = ctx.store().catalog().gateways(site.id).await?;
+                let gateways = ctx.app.stores.of(site.scope()).gateways().await?;
                 let connected = gateways.iter().filter(|gateway| gateway.disconnected_us.is_none()).count();
                 connection(connected, gateways.len())
             };
@@ -91,7 +91,7 @@ impl Frame {
                 about,
             });
         }
-        let losses = ctx.store().catalog().losses(ctx.scope.site(), ctx.period).await?;
+        let losses = ctx.store().losses(ctx.period).await?;
         let lost: u64 = losses.iter().map(|stored| stored.loss.records).sum();
         let shift = |spec: PeriodSpec| ctx.here(&[("period", &spec.text()), ("from", ""), ("to", ""), ("after", "")]);
         let keep = ctx.to("");

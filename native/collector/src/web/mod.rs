@@ -21,7 +21,7 @@ mod frame;
 mod lists;
 mod search;
 mod session;
-mod sitepage;
+mod site;
 mod table;
 mod topology;
 pub(crate) mod units;
@@ -76,7 +76,11 @@ pub fn router(app: App) -> Router {
         .route("/s/{site}/flows", get(flows::page))
         .route("/s/{site}/flows/complete", get(flows::complete))
         .route("/s/{site}/events", get(events::page))
-        .route("/s/{site}/site", get(sitepage::page))
+        .route("/s/{site}/site", get(site::page))
+        .route("/s/{site}/site/switches", post(site::switch))
+        .route("/s/{site}/site/interval", post(site::interval))
+        .route("/s/{site}/site/gateways/{gateway}", get(site::gateway_page))
+        .route("/s/{site}/site/gateways/{gateway}/command", post(site::command))
         .route("/s/{site}/search", get(search::page))
         .merge(crate::api::routes())
         .route("/static/{version}/{*name}", get(assets::serve))

@@ -98,8 +98,7 @@ pub(crate) async fn sign_out(
     headers: HeaderMap,
     Form(form): Form<CsrfForm>,
 ) -> Result<Response, WebError> {
-    same_origin(&headers)?;
-    check(&session, &form.csrf)?;
+    guard(&session, &headers, &form.csrf)?;
     app.accounts.sign_out(&session).await?;
     Ok(([(header::SET_COOKIE, set_cookie(&app, "", 0))], Redirect::to("/sign-in")).into_response())
 }
@@ -124,7 +123,13 @@ pub(crate) fn csrf(session: &accounts::Session) -> String {
     hex::encode(hash.finalize())
 }
 
-pub(crate) fn check(session: &accounts::Session, sent: &str) -> Result<(), WebError> {
+/// Lets a form through that a page of this session sent.
+pub(crate) fn guard(session: &accounts::Session, headers: &HeaderMap, sent: &str) -> Result<(), WebError> {
+    same_origin(headers)?;
+    check(session, sent)
+}
+
+fn check(session: &accounts::Session, sent: &str) -> Result<(), WebError> {
     let expected = csrf(session);
     if bool::from(expected.as_bytes().ct_eq(sent.as_bytes())) {
         Ok(())
@@ -134,7 +139,7 @@ pub(crate) fn check(session: &accounts::Session, sent: &str) -> Result<(), WebEr
 }
 
 /// A form came from a page of this origin, as browsers say it.
-pub(crate) fn same_origin(headers: &HeaderMap) -> Result<(), WebError> {
+fn same_origin(headers: &HeaderMap) -> Result<(), WebError> {
     let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     if let Some(site) = text(header::HeaderName::from_static("sec-fetch-site")) {
         return if matches!(site, "same-origin" | "none") {

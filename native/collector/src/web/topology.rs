@@ -103,7 +103,7 @@ const BOX: usize = 38;
 const GAP: usize = 16;
 
 pub(crate) async fn page(ctx: Ctx) -> Result<Response, WebError> {
-    let totals = traffic::port_totals(ctx.store(), ctx.scope, ctx.period).await?;
+    let totals = traffic::port_totals(ctx.store(), ctx.period).await?;
     let counts = ctx.site.counts();
     let about = [
         plural(counts.tenants, "tenant", "tenants"),

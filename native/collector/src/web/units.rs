@@ -191,6 +191,14 @@ pub(crate) fn short_id(id: &str) -> String {
     }
 }
 
+/// Begin and end of a fingerprint, enough to tell two apart.
+pub(crate) fn short_fingerprint(fingerprint: &str) -> String {
+    match (fingerprint.get(..23), fingerprint.get(fingerprint.len().saturating_sub(11)..)) {
+        (Some(begin), Some(end)) => format!("{begin} … {end}"),
+        _ => fingerprint.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -67,6 +67,20 @@ impl Catalog {
         .await
     }
 
+    /// Fails with [`StoreError::Taken`] when another account has the address.
+    pub async fn set_email(&self, id: AccountId, email: String) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            let changed = tx
+                .execute(
+                    "UPDATE accounts SET email = ?2, email_key = ?3 WHERE id = ?1 AND deleted_us IS NULL",
+                    params![id.0.as_bytes(), email, email_key(&email)],
+                )
+                .map_err(taken("e-mail address", "change an e-mail address"))?;
+            if changed == 0 { Err(StoreError::Missing("account")) } else { Ok(()) }
+        })
+        .await
+    }
+
     /// Also ends all of the account's sessions: who knew the old password is out.
     pub async fn set_password_hash(&self, id: AccountId, hash: String) -> Result<(), StoreError> {
         self.change_account(
@@ -94,6 +108,8 @@ impl Catalog {
             }
             tx.execute("DELETE FROM web_sessions WHERE account = ?", [id.0.as_bytes()])
                 .map_err(failed("end sessions"))?;
+            tx.execute("DELETE FROM account_tokens WHERE account = ?", [id.0.as_bytes()])
+                .map_err(failed("forget tokens"))?;
             tx.execute(
                 "DELETE FROM site_keys WHERE site IN (SELECT id FROM sites WHERE account = ?)",
                 [id.0.as_bytes()],

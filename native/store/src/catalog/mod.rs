@@ -12,9 +12,11 @@ mod db;
 mod events;
 pub(crate) mod files;
 mod gateways;
+mod notes;
 mod schema;
 mod sites;
 pub(crate) mod streams;
+mod tokens;
 mod topology;
 mod types;
 

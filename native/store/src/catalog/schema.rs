@@ -155,6 +155,26 @@ const STEPS: &[&str] = &[
         name TEXT PRIMARY KEY,
         value INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;",
+    // 2
+    "CREATE TABLE site_notes (
+        site BLOB NOT NULL REFERENCES sites (id) ON DELETE CASCADE,
+        kind TEXT NOT NULL,
+        key TEXT NOT NULL,
+        value TEXT NOT NULL,
+        PRIMARY KEY (site, kind, key)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE account_tokens (
+        token_hash BLOB PRIMARY KEY,
+        purpose TEXT NOT NULL,
+        account BLOB REFERENCES accounts (id) ON DELETE CASCADE,
+        email TEXT NOT NULL,
+        email_key TEXT NOT NULL,
+        payload TEXT NOT NULL,
+        expires_us INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX account_tokens_email ON account_tokens (purpose, email_key);
+    CREATE INDEX account_tokens_end ON account_tokens (expires_us);",
 ];
 
 /// Brings the database to this version's form. Several processes may try at once.

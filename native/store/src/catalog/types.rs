@@ -52,6 +52,41 @@ pub struct SiteKey {
     pub added_us: i64,
 }
 
+/// What a link in a mail is good for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TokenPurpose {
+    /// Makes the account that somebody asked for.
+    SignUp,
+    /// Sets a new password.
+    ResetPassword,
+    /// Changes the e-mail address of an account.
+    ChangeEmail,
+}
+
+impl TokenPurpose {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            TokenPurpose::SignUp => "sign-up",
+            TokenPurpose::ResetPassword => "reset",
+            TokenPurpose::ChangeEmail => "e-mail",
+        }
+    }
+}
+
+/// A promise that whoever reads the mail of an address may do something once.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AccountToken {
+    pub token_hash: [u8; 32],
+    pub purpose: TokenPurpose,
+    /// `None` while there is no account.
+    pub account: Option<AccountId>,
+    /// Where the mail went.
+    pub email: String,
+    /// JSON, by purpose.
+    pub payload: String,
+    pub expires_us: i64,
+}
+
 /// A gateway that has been connected at least once.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Gateway {

@@ -70,7 +70,7 @@ struct InterfaceRow {
 pub(crate) async fn page(ctx: &Ctx, device: &Device) -> Result<Response, WebError> {
     let groups = traffic::groups(&ctx.site, device.kind, device.id);
     let totals = match device.kind {
-        Kind::Network | Kind::Router | Kind::Port | Kind::Host => port_totals(ctx.store(), ctx.scope, ctx.period).await?,
+        Kind::Network | Kind::Router | Kind::Port | Kind::Host => port_totals(ctx.store(), ctx.period).await?,
         _ => HashMap::new(),
     };
     let found = neighbours::of(ctx, device, &totals);
@@ -116,7 +116,7 @@ async fn drops(ctx: &Ctx, text: &str) -> Result<Vec<Drop>, WebError> {
     let expr = filter::parse(text).map_err(|error| WebError::Bad(error.to_string()))?;
     let filter = filter::resolve::resolve(&expr, &SiteNames(&ctx.site)).map_err(|error| WebError::Bad(error.to_string()))?;
     let filter = filter.and(FlowFilter::Is(FlowTest::Verdict(Verdict::Dropped)));
-    let flows = flows::newest(ctx.store(), ctx.scope, ctx.period, filter, DROPS).await?;
+    let flows = flows::newest(ctx.store(), ctx.period, filter, DROPS).await?;
     Ok(flows
         .iter()
         .map(|flow| {

@@ -62,15 +62,7 @@ pub(crate) async fn page(ctx: &Ctx, device: &Device) -> Result<Response, WebErro
         filter,
         budget: Budget::default(),
     };
-    let hits: HashMap<Uuid, RuleHits> = ctx
-        .store()
-        .series()
-        .hits(ctx.scope.site(), query)
-        .await?
-        .value
-        .into_iter()
-        .map(|hits| (hits.rule, hits))
-        .collect();
+    let hits: HashMap<Uuid, RuleHits> = ctx.store().hits(query).await?.into_iter().map(|hits| (hits.rule, hits)).collect();
     let chains = chains(&ctx.site, device)
         .into_iter()
         .filter_map(|(role, id)| view(ctx, &hits, role, id))

@@ -148,7 +148,6 @@ pub(crate) async fn large(ctx: &Ctx, device: &Device, groups: &Groups, packets: 
     let step = chart::step_for(ctx.period, points, traffic::LEAST_STEP_US);
     let found = traffic::lines(
         ctx.store(),
-        ctx.scope,
         ctx.period,
         step,
         ctx.now_us,
@@ -239,7 +238,7 @@ async fn small(ctx: &Ctx, groups: &Groups, packets: bool, own: bool) -> Result<(
         .iter()
         .flat_map(|(_, incoming, outgoing)| [vec![incoming.clone()], vec![outgoing.clone()]])
         .collect();
-    let found = traffic::lines(ctx.store(), ctx.scope, ctx.period, step, ctx.now_us, &keys).await?;
+    let found = traffic::lines(ctx.store(), ctx.period, step, ctx.now_us, &keys).await?;
     let mut pairs: Vec<_> = groups.ports.iter().zip(found.lines.chunks(2)).collect();
     pairs.sort_by(|(_, a), (_, b)| {
         let sum = |lines: &[traffic::Line]| lines.iter().map(|line| line.total_bytes).sum::<f64>();

@@ -51,12 +51,12 @@ const COLUMNS: [&str; 26] = [
 
 pub(super) fn csv(ctx: &Ctx, request: FlowRequest) -> Response {
     let name = format!("{}-flows.csv", ctx.site_name);
-    let (store, scope, site) = (ctx.app.store.clone(), ctx.scope, ctx.site.clone());
+    let (store, site) = (ctx.store().clone(), ctx.site.clone());
     let pages = futures::stream::unfold(Some((request, true)), move |state| {
         let (store, site) = (store.clone(), site.clone());
         async move {
             let (mut request, first) = state?;
-            let page = match request.page(&store, scope, EXPORT_PAGE).await {
+            let page = match request.page(&store, EXPORT_PAGE).await {
                 Ok(page) => page,
                 // The file ends with a broken transfer, so that nobody takes a part for the whole.
                 Err(error) => return Some((Err::<Bytes, StoreError>(error), None)),

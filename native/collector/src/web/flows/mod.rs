@@ -72,9 +72,9 @@ pub(crate) async fn page(ctx: Ctx) -> Result<Response, WebError> {
     let step = chart::step_for(ctx.period, BARS, 1_000_000);
     let store = ctx.store();
     let (bins, page, lost, frame) = tokio::try_join!(
-        async { Ok::<_, WebError>(request.histogram(store, ctx.scope, step).await?) },
-        async { Ok(request.page(store, ctx.scope, flows::PAGE).await?) },
-        async { Ok(flows::lost(store, ctx.scope, ctx.period, StreamKind::Flows).await?) },
+        async { Ok::<_, WebError>(request.histogram(store, step).await?) },
+        async { Ok(request.page(store, flows::PAGE).await?) },
+        async { Ok(flows::lost(store, ctx.period, StreamKind::Flows).await?) },
         Frame::new(&ctx, "Flow history", "flows"),
     )?;
     let records: u64 = bins.iter().map(insights_store::query::Bin::total).sum();

@@ -53,7 +53,7 @@ pub(super) struct Side {
 
 impl Panel {
     pub(super) async fn load(ctx: &Ctx, id: FlowId, request: &FlowRequest) -> Result<Option<Self>, WebError> {
-        let Some((flow, path)) = flows::flow(ctx.store(), ctx.scope, id).await? else {
+        let Some((flow, path)) = flows::flow(ctx.store(), id).await? else {
             return Ok(None);
         };
         let row = &flow.row;
@@ -66,7 +66,7 @@ impl Panel {
                     FlowFilter::Is(FlowTest::DecidedBy(rule)),
                     FlowFilter::Is(FlowTest::Verdict(Verdict::Dropped)),
                 ]);
-                flows::count(ctx.store(), ctx.scope, ctx.period, filter).await?.total()
+                flows::count(ctx.store(), ctx.period, filter).await?.total()
             }
             None => 0,
         };

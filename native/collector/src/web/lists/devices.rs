@@ -52,7 +52,7 @@ pub(super) async fn tenants(ctx: &Ctx) -> Result<Table, WebError> {
 }
 
 pub(super) async fn networks(ctx: &Ctx) -> Result<Table, WebError> {
-    let totals = traffic::port_totals(ctx.store(), ctx.scope, ctx.period).await?;
+    let totals = traffic::port_totals(ctx.store(), ctx.period).await?;
     let rows = ctx
         .site
         .networks()
@@ -106,7 +106,7 @@ pub(super) async fn networks(ctx: &Ctx) -> Result<Table, WebError> {
 }
 
 pub(super) async fn routers(ctx: &Ctx) -> Result<Table, WebError> {
-    let totals = traffic::port_totals(ctx.store(), ctx.scope, ctx.period).await?;
+    let totals = traffic::port_totals(ctx.store(), ctx.period).await?;
     let rows = ctx
         .site
         .routers()
@@ -149,7 +149,7 @@ pub(super) async fn routers(ctx: &Ctx) -> Result<Table, WebError> {
 }
 
 pub(super) async fn ports(ctx: &Ctx) -> Result<Table, WebError> {
-    let totals = traffic::port_totals(ctx.store(), ctx.scope, ctx.period).await?;
+    let totals = traffic::port_totals(ctx.store(), ctx.period).await?;
     let device_wanted: Option<Uuid> = ctx.params.get("device").and_then(|text| text.parse().ok());
     let rows = ctx
         .site

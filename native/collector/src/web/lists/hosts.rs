@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub(super) async fn hosts(ctx: &Ctx) -> Result<Table, WebError> {
-    let totals = traffic::port_totals(ctx.store(), ctx.scope, ctx.period).await?;
+    let totals = traffic::port_totals(ctx.store(), ctx.period).await?;
     let rows = ctx
         .site
         .hosts()
@@ -119,7 +119,10 @@ pub(super) fn gateways(ctx: &Ctx) -> Table {
                 Some(since) => ("down", "away", since),
             };
             vec![
-                Cell::text(gateway.name.clone()).state(class).bold().link(ctx.to("site")),
+                Cell::text(gateway.name.clone())
+                    .state(class)
+                    .bold()
+                    .link(ctx.to(&format!("site/gateways/{}", gateway.id))),
                 Cell::text(word).sub(format!("since {}", units::since(since, ctx.now_us))),
                 Cell::text(gateway.version.clone()),
                 Cell::number(gateway.first_seen_us as f64, units::full(gateway.first_seen_us)).plain(units::rfc3339(gateway.first_seen_us)),

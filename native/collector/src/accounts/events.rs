@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+//! What people did to a site, as events of the site.
+
+use insights_store::catalog::{Level, NewEvent};
+use uuid::Uuid;
+
+use super::{Accounts, SiteScope};
+
+/// An act that the site's events are to hold.
+pub(super) struct Told {
+    kind: &'static str,
+    text: String,
+    gateway: Option<Uuid>,
+}
+
+impl Told {
+    pub(super) fn new(kind: &'static str, text: impl Into<String>) -> Self {
+        Self {
+            kind,
+            text: text.into(),
+            gateway: None,
+        }
+    }
+}
+
+impl Accounts {
+    /// A gateway was given a command.
+    pub async fn command_given(&self, scope: &SiteScope, gateway: Uuid, what: &str, now_us: i64) {
+        let told = Told {
+            gateway: Some(gateway),
+            ..Told::new("account.command", format!("a gateway was asked to {what}"))
+        };
+        self.tell(scope, told, now_us).await;
+    }
+
+    /// Keeps an act with the address of the account that did it. It is done by then: that it can't be kept is no failure of it.
+    pub(super) async fn tell(&self, scope: &SiteScope, told: Told, now_us: i64) {
+        let by = self.catalog.account(scope.account()).await.ok().flatten().map(|account| account.email);
+        let event = NewEvent {
+            at_us: now_us,
+            level: Level::Info,
+            kind: told.kind.to_owned(),
+            text: told.text,
+            fields: serde_json::json!({ "by": by }).to_string(),
+            gateway: told.gateway,
+            loss: None,
+        };
+        if let Err(error) = self.catalog.append_events(scope.site(), None, vec![event]).await {
+            tracing::error!(
+                kind = told.kind,
+                error = &error as &dyn std::error::Error,
+                "could not keep an event of an account"
+            );
+        }
+    }
+}

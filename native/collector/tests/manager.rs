@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+//! Pages over HTTP, with gateways that are really connected.
+
+#![allow(clippy::unwrap_used)]
+
+mod http;
+mod service;
+
+use http::{Client, serve};
+use insights_collector::{clock::now_us, query::scoped::Stores, web::App};
+use insights_protocol::control::{CommandDone, CommandKind, Settings, ToGateway, ToService};
+use insights_store::{
+    Period,
+    catalog::{EventQuery, StoredEvent},
+};
+use service::{Gateway, PASSWORD, Service, eventually};
+use uuid::Uuid;
+
+fn app(service: &Service) -> App {
+    App {
+        stores: Stores::new(service.store.clone()),
+        accounts: service.accounts.clone(),
+        sites: service.sites.clone(),
+        gateways: service.gateways.clone(),
+        secure: false,
+        clock: now_us,
+    }
+}
+
+/// The next settings that the gateway gets.
+async fn settings(gateway: &mut Gateway) -> Settings {
+    loop {
+        if let ToGateway::Settings(settings) = gateway.receive().await.expect("the connection holds") {
+            return settings;
+        }
+    }
+}
+
+async fn told(service: &Service, site: insights_store::SiteId, kind: &str) -> Vec<StoredEvent> {
+    let mut query = EventQuery::all(Period::new(0, i64::MAX), 100);
+    kind.clone_into(&mut query.kind);
+    service.store.catalog().events(site, query).await.unwrap()
+}
+
+/// Methods and paths of all routes, as they stand where the routers are made: a new one is in the test without being written down twice.
+fn routes() -> Vec<(&'static str, String)> {
+    let sources = [include_str!("../src/web/mod.rs"), include_str!("../src/api/mod.rs")];
+    let mut routes = Vec::new();
+    for route in sources.iter().flat_map(|source| source.split(".route(").skip(1)) {
+        let path = route.split('"').nth(1).unwrap().to_owned();
+        let handlers = route.split(".route(").next().unwrap();
+        if handlers.contains("get(") {
+            routes.push(("GET", path.clone()));
+        }
+        if handlers.contains("post(") {
+            routes.push(("POST", path));
+        }
+    }
+    routes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_route_tells_one_account_of_another_accounts_site() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service::start(dir.path()).await;
+    let (_, ada) = service.account("ada@example.org").await;
+    let (_, bob) = service.account("bob@example.org").await;
+    let address = serve(app(&service)).await;
+    let mut client = Client::signed_in(address, "ada@example.org", PASSWORD).await;
+    let mut stranger = Client::new(address);
+    let csrf = client.get("/account").await.csrf();
+    let mut walked = 0;
+    for (method, route) in routes().into_iter().filter(|(_, route)| route.contains("{site}")) {
+        walked += 1;
+        let fill = |site: Uuid| {
+            let path = route.replace("{site}", &site.to_string());
+            let path = path.replace("{list}", if route.contains("physical") { "hosts" } else { "networks" });
+            let path = path.replace("{kind}", "network").replace("{flow}", "1-1");
+            // Whatever else is named may be there or not: the site alone decides.
+            let mut parts = path.split('/').map(|part| {
+                if part.starts_with('{') {
+                    Uuid::nil().to_string()
+                } else {
+                    part.to_owned()
+                }
+            });
+            parts.by_ref().collect::<Vec<_>>().join("/")
+        };
+        let form = [("csrf", csrf.as_str())];
+        let theirs = match method {
+            "GET" => client.get(&fill(bob.site().0)).await,
+            _ => client.post(&fill(bob.site().0), &form).await,
+        };
+        assert_eq!(theirs.status, 404, "{method} {route}");
+        assert!(
+            theirs.body.contains("There is no such site in your account."),
+            "{method} {route}: {}",
+            theirs.body
+        );
+        assert!(!theirs.body.contains("cloud"), "{method} {route} names the site");
+        // What does not exist at all is told in the same words.
+        let none = match method {
+            "GET" => client.get(&fill(Uuid::from_u128(7))).await,
+            _ => client.post(&fill(Uuid::from_u128(7)), &form).await,
+        };
+        assert_eq!((none.status, none.body), (theirs.status, theirs.body), "{method} {route}");
+        let nobody = match method {
+            "GET" => stranger.get(&fill(ada.site().0)).await,
+            _ => stranger.post(&fill(ada.site().0), &form).await,
+        };
+        assert_eq!(nobody.status, 303, "{method} {route}");
+        assert!(nobody.location().starts_with("/sign-in?next="), "{method} {route}");
+    }
+    assert!(walked > 25, "{walked} routes were found");
+    // Forms that name a site in a field.
+    for path in ["/account/fingerprints", "/account/fingerprints/delete"] {
+        let site = bob.site().to_string();
+        let fingerprint = "ab".repeat(32);
+        let form = [
+            ("csrf", csrf.as_str()),
+            ("site", &site),
+            ("fingerprint", &fingerprint),
+            ("confirm", "cloud"),
+        ];
+        assert_ne!(client.post(path, &form).await.status, 303, "{path}");
+    }
+    assert!(service.accounts.fingerprints(&bob).await.unwrap().is_empty());
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switch_reaches_the_gateway_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service::start(dir.path()).await;
+    let (_, scope) = service.account("ada@example.org").await;
+    let identity = service.known_key(&scope).await;
+    let mut gateway = Gateway::connect(&service, &identity, Uuid::from_u128(1), 1).await;
+    let address = serve(app(&service)).await;
+    let mut client = Client::signed_in(address, "ada@example.org", PASSWORD).await;
+    let base = format!("/s/{}/site", scope.site());
+    let page = client.get(&base).await;
+    assert!(page.body.contains("Flows: on, switch off"), "{}", page.body);
+    let csrf = page.csrf();
+
+    let switch = format!("{base}/switches");
+    assert_eq!(client.post(&switch, &[("kind", "flows"), ("to", "off")]).await.status, 403);
+    let answer = client.post(&switch, &[("csrf", &csrf), ("kind", "flows"), ("to", "off")]).await;
+    assert_eq!(answer.status, 303, "{}", answer.body);
+    let got = settings(&mut gateway).await;
+    assert!(!got.kinds.flows && got.kinds.topology && got.kinds.state && got.kinds.metering);
+    let page = client.get(answer.location()).await;
+    assert!(page.body.contains("Flows: off, switch on") && page.body.contains("role=\"status\""));
+
+    let interval = format!("{base}/interval");
+    for wrong in ["4", "3601", "x", "-1"] {
+        let answer = client.post(&interval, &[("csrf", &csrf), ("seconds", wrong)]).await;
+        assert_eq!(answer.status, 422, "{wrong}");
+        assert!(answer.body.contains("The interval is 5 to 3600 seconds"), "{wrong}");
+    }
+    assert_eq!(client.post(&interval, &[("csrf", &csrf), ("seconds", "15")]).await.status, 303);
+    let got = settings(&mut gateway).await;
+    assert_eq!(got.metering_interval_s, 15);
+    let events = told(&service, scope.site(), "account.settings").await;
+    assert_eq!(events.len(), 2);
+    assert!(events[1].event.text.contains("topology, state, metering;") && events[1].event.fields.contains("ada@example.org"));
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_go_to_the_gateway_and_their_outcome_is_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service::start(dir.path()).await;
+    let (_, scope) = service.account("ada@example.org").await;
+    let identity = service.known_key(&scope).await;
+    let id = Uuid::from_u128(5);
+    let mut gateway = Gateway::connect(&service, &identity, id, 1).await;
+    let address = serve(app(&service)).await;
+    let mut client = Client::signed_in(address, "ada@example.org", PASSWORD).await;
+    let path = format!("/s/{}/site/gateways/{id}", scope.site());
+    let command = format!("{path}/command");
+    let csrf = client.get(&path).await.csrf();
+    let answering = tokio::spawn(async move {
+        let mut seen = Vec::new();
+        while seen.len() < 4 {
+            let Some(message) = gateway.receive().await else { break };
+            let ToGateway::Command(command) = message else { continue };
+            let result = match &command.what {
+                CommandKind::ResendTopology if !seen.is_empty() => Ok("a snapshot is on its way".to_owned()),
+                // The one that the service gives on its own when a gateway comes.
+                CommandKind::ResendTopology => Ok(String::new()),
+                CommandKind::LogLevel { .. } => Err("not <today>".to_owned()),
+                CommandKind::Diagnostics => Ok(r#"{"spool":{"files":3}}"#.to_owned()),
+            };
+            seen.push(command.what.clone());
+            gateway.send(&ToService::CommandDone(CommandDone { id: command.id, result })).await;
+        }
+        (seen, gateway)
+    });
+    assert_eq!(client.post(&command, &[("what", "diagnostics")]).await.status, 403);
+    let shown = client.post(&command, &[("csrf", &csrf), ("what", "diagnostics")]).await;
+    assert_eq!(shown.status, 200, "{}", shown.body);
+    assert!(shown.body.contains("&#34;files&#34;: 3"), "{}", shown.body);
+    let file = client.post(&command, &[("csrf", &csrf), ("what", "file")]).await;
+    assert_eq!(file.body, r#"{"spool":{"files":3}}"#);
+    assert!(file.headers["content-disposition"].starts_with("attachment"));
+    let failed = client
+        .post(&command, &[("csrf", &csrf), ("what", "level"), ("level", "debug"), ("minutes", "30")])
+        .await;
+    assert_eq!(failed.status, 422);
+    assert!(failed.body.contains("not &#60;today&#62;"), "{}", failed.body);
+    let done = client.post(&command, &[("csrf", &csrf), ("what", "resend")]).await;
+    assert!(done.body.contains("a snapshot is on its way"), "{}", done.body);
+    let (seen, gateway) = answering.await.unwrap();
+    assert!(seen.contains(&CommandKind::LogLevel {
+        level: "debug".to_owned(),
+        seconds: 1_800
+    }));
+    assert_eq!(told(&service, scope.site(), "account.command").await.len(), 3);
+
+    for (level, minutes) in [("loud", "5"), ("debug", "0"), ("debug", "1441"), ("debug", "")] {
+        let form = [("csrf", csrf.as_str()), ("what", "level"), ("level", level), ("minutes", minutes)];
+        assert_eq!(client.post(&command, &form).await.status, 422, "{level} {minutes}");
+    }
+    gateway.connection.close(0u32.into(), b"");
+    eventually("the gateway is away", || async { service.gateways.connected(&scope) == 0 }).await;
+    let away = client.post(&command, &[("csrf", &csrf), ("what", "resend")]).await;
+    assert_eq!(away.status, 422);
+    assert!(away.body.contains("The gateway is not connected."), "{}", away.body);
+    service.stop().await;
+}
