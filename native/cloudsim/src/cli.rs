@@ -147,7 +147,7 @@ struct RunArgs {
     /// Serve the truth about the simulation over HTTP
     #[arg(long, value_name = "ADDRESS:PORT")]
     ledger_listen: Option<String>,
-    /// Write a line for each record that was sent: host, cookie, class, source port, tenant
+    /// Write a line for each record before it is sent: host, cookie, class, source port, dropping rule, time, tenant; `lost` for one that was not
     #[arg(long, value_name = "FILE")]
     record_log: Option<PathBuf>,
 }

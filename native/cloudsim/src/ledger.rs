@@ -142,7 +142,9 @@ struct Page<'a> {
 }
 
 impl Ledger {
-    /// `record_log` gets a line per record that was sent: host, cookie, class, tenant, source port.
+    /// `record_log` gets a line per record before it is written to a recorder: host, cookie, class, source port, the rule that dropped it or a
+    /// dash, time in microseconds since the epoch, tenant; and a line of `lost`, host and cookie for one that was not written whole after all. So
+    /// it has every record that anybody can have received, whenever the simulation is killed.
     pub fn new(file: Option<PathBuf>, record_log: Option<&Path>, now_us: i64) -> std::io::Result<Ledger> {
         let log = record_log.map(|path| File::create(path).map(BufWriter::new)).transpose()?;
         Ok(Ledger {
@@ -157,10 +159,40 @@ impl Ledger {
         self.inner.lock().records.made += count;
     }
 
+    /// Records that one agent is about to write.
+    pub fn sending<'a>(&self, now_us: i64, tallies: impl Iterator<Item = &'a Tally>) {
+        let mut inner = self.inner.lock();
+        let Some(log) = &mut inner.log else { return };
+        for tally in tallies {
+            let class = serde_json::to_value(tally.class).unwrap_or_default();
+            let class = class.as_str().unwrap_or_default();
+            let rule = tally.rule.map_or_else(|| "-".to_owned(), |rule| rule.to_string());
+            let Tally {
+                host,
+                cookie,
+                src_port,
+                tenant,
+                ..
+            } = tally;
+            // A log that can't be written shows as a difference to what arrives.
+            let _ = writeln!(log, "{host} {cookie} {class} {src_port} {rule} {now_us} {tenant}");
+        }
+        let _ = log.flush();
+    }
+
+    /// Records of [`Ledger::sending`] that were not written whole.
+    pub fn not_sent<'a>(&self, tallies: impl Iterator<Item = &'a Tally>) {
+        if let Some(log) = &mut self.inner.lock().log {
+            for tally in tallies {
+                let _ = writeln!(log, "lost {} {}", tally.host, tally.cookie);
+            }
+        }
+    }
+
     /// Records that one agent's socket took whole.
     pub fn sent<'a>(&self, host: Uuid, bytes: u64, tallies: impl Iterator<Item = &'a Tally>) {
         let mut inner = self.inner.lock();
-        let Inner { records, log, .. } = &mut *inner;
+        let records = &mut inner.records;
         let mut count = 0;
         for tally in tallies {
             count += 1;
@@ -172,12 +204,6 @@ impl Ledger {
                 *records.by_dropping_rule.entry(rule).or_default() += 1;
             }
             records.sent_json += u64::from(tally.json);
-            if let Some(log) = log {
-                let class = serde_json::to_value(tally.class).unwrap_or_default();
-                let class = class.as_str().unwrap_or_default();
-                // A log that can't be written shows as a difference to the counts.
-                let _ = writeln!(log, "{} {} {class} {} {}", tally.host, tally.cookie, tally.src_port, tally.tenant);
-            }
         }
         records.sent += count;
         let agent = records.by_agent.entry(host).or_default();

@@ -4,6 +4,8 @@
 //! Runs everything together with real parts: ZooKeeper, the plugin in a JVM, the simulated cloud, the collector.
 
 pub mod cost;
+pub mod golden;
+pub mod html;
 pub mod manager;
 pub mod oracle;
 pub mod process;

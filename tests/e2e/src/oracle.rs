@@ -23,17 +23,49 @@ pub type Mark = (Uuid, u64);
 /// Flow records of the whole run, as many as a page of the API has at a time.
 const PAGE: usize = 5_000;
 
-/// The marks in the simulator's log of records that were written to a recorder completely.
-pub fn sent(record_log: &Path) -> Result<Vec<Mark>> {
+/// A record in the simulator's log.
+#[derive(Clone, Debug)]
+pub struct Logged {
+    pub mark: Mark,
+    /// The simulator's name of what the record is, such as `dropped`.
+    pub class: String,
+    /// The rule that dropped the packet.
+    pub rule: Option<Uuid>,
+    /// When it was about to be written, µs since the epoch.
+    pub time_us: i64,
+}
+
+/// The records that the simulator wrote to recorders, whole. The log has them before they are written.
+pub fn sent(record_log: &Path) -> Result<Vec<Logged>> {
     let text = std::fs::read_to_string(record_log).with_context(|| format!("read {}", record_log.display()))?;
-    text.lines()
-        .map(|line| {
-            let mut words = line.split(' ');
-            let host = words.next().and_then(|word| word.parse().ok());
-            let cookie = words.next().and_then(|word| word.parse().ok());
-            host.zip(cookie).with_context(|| format!("read the line {line:?} of the record log"))
-        })
-        .collect()
+    // A line that is not whole is of a record that nobody has: it is written after its line.
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    let mut records = Vec::new();
+    let mut lost = BTreeSet::new();
+    for line in whole.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let mark = |host: &str, cookie: &str| Some((host.parse().ok()?, cookie.parse().ok()?));
+        let read = || {
+            if let ["lost", host, cookie] = words[..] {
+                return mark(host, cookie).map(Err);
+            }
+            let [host, cookie, class, _, rule, time_us, ..] = words[..] else {
+                return None;
+            };
+            Some(Ok(Logged {
+                mark: mark(host, cookie)?,
+                class: class.to_owned(),
+                rule: rule.parse().ok(),
+                time_us: time_us.parse().ok()?,
+            }))
+        };
+        match read().with_context(|| format!("read the line {line:?} of the record log"))? {
+            Ok(record) => records.push(record),
+            Err(mark) => _ = lost.insert(mark),
+        }
+    }
+    records.retain(|record| !lost.contains(&record.mark));
+    Ok(records)
 }
 
 /// The marks of the flow records on a dead gateway's disk: it has taken them over. Works on a copy, since opening mends.

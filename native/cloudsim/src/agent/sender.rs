@@ -15,7 +15,10 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use crate::ledger::{Ledger, Tally};
+use crate::{
+    clock,
+    ledger::{Ledger, Tally},
+};
 
 /// `agent.flow_history.queue_size`.
 pub const QUEUE: usize = 128;
@@ -137,6 +140,7 @@ impl Sender {
         let Some((_, stream)) = &mut self.stream else { return };
         self.buffer.clear();
         batch.iter().for_each(|record| self.buffer.extend_from_slice(&record.frame));
+        self.ledger.sending(clock::now_us(), batch.iter().map(|record| &record.tally));
         let mut written = 0;
         let error = loop {
             if written == self.buffer.len() {
@@ -157,6 +161,7 @@ impl Sender {
         self.ledger
             .sent(self.host, written as u64, batch[..whole].iter().map(|record| &record.tally));
         if let Some(error) = error {
+            self.ledger.not_sent(batch[whole..].iter().map(|record| &record.tally));
             self.failed(&error, (batch.len() - whole) as u64);
         }
     }

@@ -188,6 +188,10 @@ fn kinds_of_ports_follow_from_the_objects() {
         .map(|port| id(&port["id"]))
         .collect();
     assert_eq!(kinds(PortKind::Dhcp), dhcp);
+    // Agents answer DHCP themselves: nothing is plugged in at these ports, and nothing is wrong with them.
+    assert!(dhcp.iter().all(|port| site.port(*port).unwrap().state == State::Off));
+    let counts = site.counts();
+    assert_eq!((counts.ports_bound, counts.ports_up), (15, 15));
     for port in site.ports().filter(|port| port.kind == PortKind::RouterInterface) {
         assert!(port.router.is_some() && site.port(port.peer.unwrap()).unwrap().network.is_some());
     }

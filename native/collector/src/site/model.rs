@@ -229,6 +229,7 @@ impl Kind {
             "Chain" => Kind::Chain,
             "Rule" => Kind::Rule,
             "SecurityGroup" | "IPAddrGroup" => Kind::SecurityGroup,
+            "SecurityGroupRule" => Kind::SecurityGroupRule,
             "PortGroup" => Kind::PortGroup,
             "LoadBalancer" => Kind::LoadBalancer,
             "Pool" | "NeutronLoadBalancerPool" => Kind::Pool,
@@ -247,8 +248,11 @@ impl Kind {
     }
 }
 
-/// Text that can't be parsed is shown as it is.
+/// The class `C3POState` is JSON, all others are in protobuf's text form. Text that can't be parsed is shown as it is.
 fn json(class: &str, raw: &[u8]) -> serde_json::Value {
+    if let Ok(fields) = serde_json::from_slice::<serde_json::Map<_, _>>(raw) {
+        return fields.into();
+    }
     match midonet::model::decode_object(class, raw) {
         Ok(object) => midonet::model::to_json(&object),
         Err(_) => serde_json::json!({ "text": String::from_utf8_lossy(raw) }),

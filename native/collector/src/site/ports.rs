@@ -198,6 +198,8 @@ impl Site {
             let active = facts.host.and_then(|host| self.state_of(id, "active", host));
             return match active {
                 Some(active) => (State::Up, Some(active.since_us)),
+                // Agents answer DHCP themselves: whether something is plugged in here depends on the deployment and is no fault.
+                None if self.neutron_port(id).is_some_and(|port| port.owner == Owner::Dhcp) => (State::Off, None),
                 None if self.has_states() => (State::Down, self.past_state(id, "active").map(|past| past.until_us)),
                 None => (State::Unknown, None),
             };

@@ -90,6 +90,9 @@ impl Site {
                 .and_then(|route| route.destination)
                 .map_or_else(|| format!("route {}", short(id)), |prefix| format!("route to {prefix}")),
             Kind::Rule => self.rule(id).map_or_else(|| short(id), |rule| rule.text),
+            Kind::SecurityGroupRule => self
+                .fields(class, id)
+                .map_or_else(|| short(id), |rule| super::words::security_group_rule(self, &rule)),
             Kind::Other => self.own_name(&[class], id).unwrap_or_else(|| format!("{class} {}", short(id))),
             kind => self.own_name(&[class], id).unwrap_or_else(|| format!("{} {}", kind.label(), short(id))),
         }
@@ -251,7 +254,8 @@ impl Site {
             let mut edges = BTreeSet::new();
             for (id, stored) in self.objects("Port") {
                 let Some(facts) = stored.facts.port() else { continue };
-                match self.kind_of_port(id, facts) {
+                let kind = self.kind_of_port(id, facts);
+                match kind {
                     PortKind::Vm | PortKind::Unbound => counts.vm_ports += 1,
                     PortKind::Uplink => {
                         counts.uplinks += 1;
@@ -259,7 +263,8 @@ impl Site {
                     }
                     _ => {}
                 }
-                if facts.exterior() {
+                // A DHCP port's binding says nothing: agents answer DHCP themselves.
+                if facts.exterior() && kind != PortKind::Dhcp {
                     counts.ports_bound += 1;
                     counts.ports_up += usize::from(self.port_state_of(id, facts).0 == State::Up);
                 }

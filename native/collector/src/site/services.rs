@@ -32,7 +32,9 @@ impl Site {
 
     pub fn chain(&self, id: Uuid) -> Option<Chain> {
         let fields = self.fields("Chain", id)?;
-        let used_by = chain_uses(&fields);
+        let mut used_by = chain_uses(&fields);
+        // MidoNet's translators delete jump rules without telling the chains that they lead to.
+        used_by.retain(|user| self.class_of(user.id).is_some());
         Some(Chain {
             id,
             name: self.own_name(&["Chain"], id).unwrap_or_else(|| format!("chain {}", short(id))),

@@ -18,6 +18,7 @@ pub enum Kind {
     Chain,
     Rule,
     SecurityGroup,
+    SecurityGroupRule,
     PortGroup,
     LoadBalancer,
     Pool,
@@ -37,7 +38,7 @@ pub enum Kind {
 
 impl Kind {
     /// Kinds with lists and pages of their own, in the order of navigation.
-    pub const ALL: [Kind; 22] = [
+    pub const ALL: [Kind; 23] = [
         Kind::Host,
         Kind::TunnelZone,
         Kind::Vtep,
@@ -47,6 +48,7 @@ impl Kind {
         Kind::Chain,
         Kind::Rule,
         Kind::SecurityGroup,
+        Kind::SecurityGroupRule,
         Kind::PortGroup,
         Kind::LoadBalancer,
         Kind::Pool,
@@ -74,6 +76,7 @@ impl Kind {
             Kind::Chain => "chain",
             Kind::Rule => "rule",
             Kind::SecurityGroup => "security_group",
+            Kind::SecurityGroupRule => "security_group_rule",
             Kind::PortGroup => "port_group",
             Kind::LoadBalancer => "load_balancer",
             Kind::Pool => "pool",
@@ -97,6 +100,7 @@ impl Kind {
             Kind::TunnelZone => "tunnel zone",
             Kind::Vtep => "VTEP",
             Kind::SecurityGroup => "security group",
+            Kind::SecurityGroupRule => "security group rule",
             Kind::PortGroup => "port group",
             Kind::LoadBalancer => "load balancer",
             Kind::PoolMember => "pool member",

@@ -33,7 +33,9 @@ pub struct Counts {
     pub routers: usize,
     pub edge_routers: usize,
     pub ports: usize,
+    /// At an interface of a host; without those of Neutron's DHCP, whose service agents do themselves.
     pub ports_bound: usize,
+    /// Of `ports_bound`.
     pub ports_up: usize,
     pub vm_ports: usize,
     pub uplinks: usize,

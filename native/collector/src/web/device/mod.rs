@@ -184,6 +184,7 @@ fn leak_free_label(kind: Kind) -> &'static str {
         Kind::Chain => "Chain",
         Kind::Rule => "Rule",
         Kind::SecurityGroup => "Security group",
+        Kind::SecurityGroupRule => "Security group rule",
         Kind::PortGroup => "Port group",
         Kind::LoadBalancer => "Load balancer",
         Kind::Pool => "Pool",
@@ -211,7 +212,7 @@ pub(crate) fn icon(kind: Kind) -> &'static str {
         Kind::Chain | Kind::Rule | Kind::Mirror => "chain",
         Kind::LoadBalancer | Kind::Pool | Kind::PoolMember | Kind::Vip | Kind::HealthMonitor => "lb",
         Kind::FloatingIp => "ext",
-        Kind::SecurityGroup | Kind::PortGroup | Kind::QosPolicy => "tag",
+        Kind::SecurityGroup | Kind::SecurityGroupRule | Kind::PortGroup | Kind::QosPolicy => "tag",
         Kind::Port | Kind::Other => "port",
     }
 }
@@ -226,7 +227,7 @@ fn crumbs(ctx: &Ctx, device: &Device) -> Vec<(String, String)> {
         Kind::Port => ("Ports", "virtual/ports"),
         Kind::Chain => ("Chains", "virtual/chains"),
         Kind::Rule => ("Rules", "virtual/rules"),
-        Kind::SecurityGroup => ("Security groups", "virtual/security-groups"),
+        Kind::SecurityGroup | Kind::SecurityGroupRule => ("Security groups", "virtual/security-groups"),
         Kind::LoadBalancer | Kind::Pool | Kind::PoolMember | Kind::Vip => ("Load balancers", "virtual/load-balancers"),
         Kind::FloatingIp => ("Floating IPs", "virtual/floating-ips"),
         Kind::Subnet => ("Subnets", "virtual/subnets"),
