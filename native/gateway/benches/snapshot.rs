@@ -25,7 +25,26 @@ use uuid::Uuid;
 const WINDOW: usize = 512;
 const ROUNDS: usize = 5;
 
+/// Shows what the tap complains of: a lost connection makes a figure worthless.
+struct Complaints;
+
+impl log::Log for Complaints {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() <= log::Level::Warn
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            println!("{}: {}", record.level(), record.args());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
 fn main() {
+    log::set_logger(&Complaints).unwrap();
+    log::set_max_level(log::LevelFilter::Warn);
     let objects = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(100_000);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -251,16 +251,17 @@ impl<'a> Follower<'a> {
 
     /// Handles a message and those that are there already.
     async fn burst(&mut self, first: Incoming, flight: &mut Flight) -> Result<(), LinkError> {
-        let mut incoming = first;
-        for _ in 0..BURST {
-            self.handle(incoming, flight)?;
+        self.handle(first, flight)?;
+        for _ in 1..BURST {
             let Some(link) = self.link.as_mut().filter(|link| link.has_input()) else {
                 break;
             };
             if self.shipper.waiting() >= READ_BYTES {
                 break;
             }
-            incoming = link.next(true).await?;
+            // What was taken from the link must be handled: it does not come again.
+            let incoming = link.next(true).await?;
+            self.handle(incoming, flight)?;
         }
         if let Some(nodes) = self.shipper.ended.take() {
             let took = self.snapshot_began.elapsed();
