@@ -53,6 +53,9 @@ impl Catalog {
         writer
             .pragma_update(None, "foreign_keys", true)
             .map_err(StoreError::catalog("configure"))?;
+        if let Some(copy) = schema::back_up(&writer, &path)? {
+            log::info!("migrating {}; a copy of its form before is kept in {}", path.display(), copy.display());
+        }
         schema::migrate(&mut writer, &path.display().to_string())?;
         Ok(Self {
             inner: Arc::new(Inner {

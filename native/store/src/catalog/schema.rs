@@ -3,6 +3,12 @@
 
 //! The tables, as numbered steps. A step that was released is never changed; a new one is added behind it.
 
+use std::{
+    fs::OpenOptions,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::StoreError;
@@ -177,6 +183,34 @@ const STEPS: &[&str] = &[
     CREATE INDEX account_tokens_end ON account_tokens (expires_us);",
 ];
 
+/// Keeps a copy of a database that is about to be migrated beside it, `catalog.sqlite.v1` for one of version 1, in place of an earlier copy of
+/// that version. The version before can be run on it again. No copy is made of a new database or one that needs no migration.
+pub(super) fn back_up(connection: &Connection, path: &Path) -> Result<Option<PathBuf>, StoreError> {
+    let found: u32 = connection
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .map_err(StoreError::catalog("read the version"))?;
+    if found == 0 || found as usize >= STEPS.len() {
+        return Ok(None);
+    }
+    let named = |end: String| PathBuf::from(format!("{}{end}", path.display()));
+    // Several processes may try at once, each into a file of its own.
+    let part = named(format!(".v{found}.{}.part", std::process::id()));
+    let copy = named(format!(".v{found}"));
+    let io = |source| StoreError::io(format!("keep a copy of {}", path.display()), source);
+    match std::fs::remove_file(&part) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(error)),
+        _ => {}
+    }
+    // It holds password hashes: made for its owner alone before there is anything in it.
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part).map_err(io)?;
+    connection
+        .execute("VACUUM INTO ?1", [part.display().to_string()])
+        .map_err(StoreError::catalog("keep a copy"))?;
+    file.sync_all().map_err(io)?;
+    std::fs::rename(&part, &copy).map_err(io)?;
+    Ok(Some(copy))
+}
+
 /// Brings the database to this version's form. Several processes may try at once.
 pub(super) fn migrate(connection: &mut Connection, path: &str) -> Result<(), StoreError> {
     let failed = StoreError::catalog;
@@ -201,4 +235,36 @@ pub(super) fn migrate(connection: &mut Connection, path: &str) -> Result<(), Sto
         .pragma_update(None, "user_version", known)
         .map_err(failed("write the version"))?;
     transaction.commit().map_err(failed("commit the migration"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_copy_of_the_old_form_is_kept_before_a_migration() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("catalog.sqlite");
+        let mut connection = Connection::open(&path).unwrap();
+        assert_eq!(back_up(&connection, &path).unwrap(), None, "a new one");
+        connection.execute_batch(STEPS[0]).unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+        connection.execute("INSERT INTO numbers VALUES ('kept', 7)", []).unwrap();
+
+        // A copy that an earlier attempt left is of no use any more.
+        std::fs::write(dir.path().join("catalog.sqlite.v1"), "half").unwrap();
+        let copy = back_up(&connection, &path).unwrap().expect("an old one");
+        migrate(&mut connection, "catalog.sqlite").unwrap();
+        assert_eq!(back_up(&connection, &path).unwrap(), None, "a migrated one");
+
+        assert_eq!(std::fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
+        let old = Connection::open(copy).unwrap();
+        assert_eq!(old.query_row("PRAGMA user_version", [], |row| row.get(0)), Ok(1));
+        assert_eq!(
+            old.query_row("SELECT value FROM numbers WHERE name = 'kept'", [], |row| row.get(0)),
+            Ok(7)
+        );
+    }
 }
