@@ -30,6 +30,10 @@ pub struct InitArgs {
     /// Make a new server certificate, for new names or before the old one expires; the authority stays
     #[arg(long)]
     renew: bool,
+
+    /// Do nothing when there is a server certificate; the service's unit starts with this
+    #[arg(long, conflicts_with = "renew")]
+    if_missing: bool,
 }
 
 #[allow(clippy::print_stdout, reason = "what the person asked for")]
@@ -42,6 +46,9 @@ pub(super) fn run(data_dir: &Path, args: &InitArgs) -> Result<()> {
         .with_context(|| format!("create {}", tls.display()))?;
     let [ca_pem, ca_key, pem, key] = ["ca.pem", "ca.key", "server.pem", "server.key"].map(|name| tls.join(name));
 
+    if args.if_missing && pem.exists() && key.exists() {
+        return Ok(());
+    }
     let now = OffsetDateTime::now_utc();
     let authority_key = if ca_key.exists() {
         KeyPair::from_pem(&fs::read_to_string(&ca_key).with_context(|| format!("read {}", ca_key.display()))?)
@@ -123,11 +130,21 @@ mod tests {
         let args = |renew| InitArgs {
             names: vec!["127.0.0.1".into(), "gw.example.org".into()],
             renew,
+            if_missing: false,
         };
         run(dir.path(), &args(false)).unwrap();
         let read = |name: &str| fs::read_to_string(dir.path().join("tls").join(name)).unwrap();
         let (authority, server) = (read("ca.pem"), read("server.pem"));
         assert!(run(dir.path(), &args(false)).is_err());
+        assert_eq!(read("server.pem"), server);
+        run(
+            dir.path(),
+            &InitArgs {
+                if_missing: true,
+                ..args(false)
+            },
+        )
+        .unwrap();
         assert_eq!(read("server.pem"), server);
         run(dir.path(), &args(true)).unwrap();
         assert_eq!(read("ca.pem"), authority);

@@ -4,10 +4,13 @@
 //! The commands of `insights-collector`.
 
 mod accounts;
+mod generate;
 mod init;
 
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
+use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 
 use crate::config::{Common, ServeArgs};
@@ -45,21 +48,67 @@ pub enum Command {
     /// Keys of gateways that may send for a site
     #[command(subcommand)]
     Fingerprint(accounts::FingerprintCommand),
+    /// Write man pages or shell completion
+    #[command(hide = true, subcommand)]
+    Generate(generate::GenerateCommand),
 }
 
 /// Runs any command but `serve`.
-pub async fn run(common: &Common, command: Command) -> anyhow::Result<()> {
+pub async fn run(common: &Common, command: Command) -> Result<()> {
+    if let Command::Generate(command) = command {
+        return generate::run(command);
+    }
     let dir = common.data_dir()?;
+    leave_to_its_owner(&dir)?;
     match command {
         Command::Init(args) => init::run(&dir, &args),
         Command::Account(command) => accounts::account(&dir, command).await,
         Command::Site(command) => accounts::site(&dir, command).await,
         Command::Fingerprint(command) => accounts::fingerprint(&dir, command).await,
-        Command::Serve(_) => anyhow::bail!("serve is not a command of this kind"),
+        Command::Serve(_) | Command::Generate(_) => bail!("serve is not a command of this kind"),
     }
 }
 
 /// Where the catalogue and the time series are.
-pub fn store_dir(data_dir: &std::path::Path) -> PathBuf {
+pub fn store_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("store")
+}
+
+/// Refuses to make files as root in the folder of a service that runs as somebody else, who could not open them.
+fn leave_to_its_owner(dir: &Path) -> Result<()> {
+    let Ok(folder) = std::fs::metadata(dir) else {
+        return Ok(());
+    };
+    let me = std::fs::metadata("/proc/self").context("find out who runs this")?.uid();
+    if me == 0 && folder.uid() != 0 {
+        bail!(
+            "{} belongs to the user that the service runs as; run this as that user: runuser -u insights-collector -- insights-collector …",
+            dir.display()
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn root_leaves_the_folder_of_another_user_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        leave_to_its_owner(dir.path()).unwrap();
+        leave_to_its_owner(Path::new("/nonexistent")).unwrap();
+        // Only root can give a folder away.
+        if std::os::unix::fs::chown(dir.path(), Some(65_534), None).is_ok() {
+            let refused = leave_to_its_owner(dir.path()).unwrap_err().to_string();
+            assert!(refused.contains("runuser"), "{refused}");
+        }
+    }
 }

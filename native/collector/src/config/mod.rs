@@ -238,4 +238,23 @@ mod tests {
         };
         assert!(matches!(Config::new(&missing, ServeArgs::default()), Err(ConfigError::Read { .. })));
     }
+    #[test]
+    fn the_packaged_file_shows_every_option_with_its_default() {
+        let packaged = include_str!("../../../../packaging/collector/insights-collector.toml");
+        let shown: String = packaged
+            .lines()
+            .filter_map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')))
+            .fold(String::new(), |text, line| text + line + "\n");
+        let (_dir, all) = common(&shown);
+        let (_empty, none) = common(packaged);
+        let decided = Config::new(&all, ServeArgs::default()).unwrap();
+        assert_eq!(decided, Config::new(&none, ServeArgs::default()).unwrap());
+        let options = ServeArgs::augment_args(clap::Command::new("serve"));
+        for option in options.get_arguments().map(|option| option.get_id().as_str()) {
+            assert!(
+                shown.lines().any(|line| line.starts_with(&format!("{option} = "))),
+                "{option} is not shown"
+            );
+        }
+    }
 }
