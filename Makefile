@@ -14,16 +14,20 @@ TEST_LIBRARY := $(BIN)/examples/libmidonet_insights_hooks.so
 MVN := mvn --batch-mode --no-transfer-progress -q
 DENY_VERSION := 0.20.2
 
-.PHONY: help setup setup-test build jar demo test lint test-rust test-java test-browser bench clean
+.PHONY: help setup setup-test setup-packages build jar demo test lint test-rust test-java test-browser packages repos test-packages \
+	test-packages-full bench clean
 
 help: ## all targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 setup: ## install what a fresh Debian machine lacks to build
 	@tests/tools/setup
 
 setup-test: ## install what a fresh Debian machine lacks to test
 	@tests/tools/setup test
+
+setup-packages: ## install what a fresh Debian machine lacks to make packages
+	@tests/tools/setup packages
 
 # Everything is built in one way, tests included: another choice of crates would mean other features and the column store a second time.
 build: setup ## all Rust programs, the plugin's library, the tests
@@ -55,6 +59,20 @@ test-java: build jar ## the minion on the real library
 
 test-browser: build ## the pages in a real browser
 	cd tests/browser && npm ci --no-audit --no-fund --silent && npm test
+
+# PROFILE=dev takes the collector that `make build` made, for trying things; VERSION gives the packages another version.
+packages: setup-packages ## all packages, as operators get them, in target/packages/dist (an hour of a processor)
+	packaging/make-packages --profile $(or $(PROFILE),release) $(if $(VERSION),--version $(VERSION))
+
+repos: setup-packages ## signed repositories of them in target/packages/repositories: KEY=, URL=
+	packaging/make-repos --packages $(TARGET)/packages/dist --out $(TARGET)/packages/repositories --key '$(KEY)' $(if $(URL),--url $(URL))
+
+test-packages: setup-packages build jar ## packages, built, signed, installed into roots of their own, upgraded and removed
+	packaging/container/check
+	tests/packages/run
+
+test-packages-full: setup-packages build jar ## the same, and everything in them compiled a second time
+	tests/packages/run --full
 
 bench: setup ## committed benchmarks of the small rooms
 	cargo bench --locked -p midonet -p insights-protocol -p insights-spool -p insights-gateway

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The MidoInsights authors
+#
+# Checks, roots to install into, and what is common to all package tests. Sourced by run.
+
+passed=0 failed=0
+
+# check WHAT COMMAND...: the command must succeed.
+check() {
+  local what=$1 output
+  shift
+  if output=$("$@" 2>&1); then
+    passed=$((passed + 1))
+    echo "  ok      $what"
+  else
+    failed=$((failed + 1))
+    printf '  FAILED  %s\n' "$what"
+    printf '          %s\n' "$*"
+    tail -n 15 <<<"$output" | sed 's/^/          /'
+  fi
+}
+
+# refuses WHAT COMMAND...: the command must fail.
+refuses() {
+  local what=$1
+  shift
+  check "$what" not "$@"
+}
+
+not() {
+  if "$@"; then
+    echo "this was to fail"
+    return 1
+  fi
+}
+
+same() { # EXPECTED FOUND
+  [ "$1" = "$2" ] || { printf 'expected: %s\nfound:    %s\n' "$1" "$2"; return 1; }
+}
+
+says() { # TEXT FILE
+  grep -qF -- "$1" "$2" || { echo "nothing says: $1"; tail -n 15 "$2"; return 1; }
+}
+
+# Mode, owner and path of a file of a root.
+is() { # ROOT "MODE USER:GROUP" PATH
+  same "$2" "$(stat -c '%a %u:%g' "$1/$3")"
+}
+
+within() { # SECONDS COMMAND...
+  local end=$((SECONDS + $1))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    [ $SECONDS -lt $end ] || { "$@"; return 1; }
+    sleep 0.2
+  done
+}
+
+# A Debian system without anything of ours, made once and copied.
+base_root() {
+  local base=$cache/base
+  [ ! -e "$base" ] || return 0
+  rm -rf "$base.part"
+  debootstrap --variant=minbase --include=systemd,libstdc++6 bookworm "$base.part" >"$work/debootstrap.log" 2>&1 ||
+    { tail -n 20 "$work/debootstrap.log" >&2; exit 1; }
+  mv "$base.part" "$base"
+}
+
+# A copy of it, with the mounts that programs expect. run takes them away at its end.
+new_root() { # NAME: sets $root
+  root=$work/roots/$1
+  mkdir -p "$work/roots"
+  cp -a "$cache/base" "$root"
+  mount -t proc proc "$root/proc"
+  # The JVM of the stand-in package is that of this machine, not to be written into.
+  local folder
+  for folder in "$java_home" /etc/java-*; do
+    [ -d "$folder" ] || continue
+    mkdir -p "$root$folder"
+    mount --bind "$folder" "$root$folder"
+    mount -o remount,bind,ro "$root$folder"
+  done
+}
+
+# Programs, mounts and files of these tests.
+finish() {
+  local child folder
+  for child in "${children[@]}"; do
+    kill "$child" 2>/dev/null || true
+  done
+  gpgconf --kill all 2>/dev/null || true
+  for folder in $(awk -v work="$work/" 'index($2, work) == 1 { print $2 }' /proc/self/mounts | sort -r); do
+    umount -l "$folder"
+  done
+  # Never through a mount into the machine's own folders.
+  if grep -qF " $work/" /proc/self/mounts; then
+    echo "tests/packages: $work still has mounts and is left alone" >&2
+  elif [ -z "${INSIGHTS_KEEP:-}" ]; then
+    rm -rf --one-file-system "$work"
+  fi
+}
+
+# start_inside FILE COMMAND...: runs a program in $root, its output in FILE, its id in $pid.
+start_inside() {
+  local file=$1
+  shift
+  (exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 "${environment[@]}" chroot ${user:+--userspec="$user"} "$root" "$@") >"$file" 2>&1 &
+  pid=$!
+  children+=("$pid")
+}
+
+inside() { # COMMAND... in $root
+  env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive chroot "$root" "$@"
+}
+
+# A signing key of its own; its id is printed.
+make_key() { # NAME
+  gpg --batch --quiet --passphrase '' --quick-gen-key "$1 <$1@example.org>" rsa3072 sign never 2>/dev/null
+  gpg --batch --with-colons --list-keys "$1@example.org" | awk -F: '$1 == "fpr" { print $10; exit }'
+}
+
+end() { # PID: ends a program of these tests and waits for it
+  kill "$1" 2>/dev/null || true
+  wait "$1" 2>/dev/null || true
+}
