@@ -123,4 +123,54 @@ impl Period {
     pub fn is_empty(&self) -> bool {
         self.from_us >= self.to_us
     }
+
+    /// The part that both have.
+    pub(crate) fn meet(&self, other: Period) -> Period {
+        Period::new(self.from_us.max(other.from_us), self.to_us.min(other.to_us))
+    }
+}
+
+/// How fine the rows are that an answer was made from: the coarsest of them.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Grain {
+    /// Every record as it came.
+    #[default]
+    Records,
+    Minutes,
+    Hours,
+    Days,
+}
+
+impl Grain {
+    /// Width of a span, µs; records have none.
+    pub const fn step_us(self) -> i64 {
+        match self {
+            Grain::Records => 1,
+            Grain::Minutes => 60_000_000,
+            Grain::Hours => 3_600_000_000,
+            Grain::Days => 86_400_000_000,
+        }
+    }
+
+    /// The spans that lie in a period as a whole; empty when there is none.
+    pub(crate) fn inside(self, period: Period) -> Period {
+        let step = self.step_us();
+        let from_us = period
+            .from_us
+            .div_euclid(step)
+            .saturating_add(i64::from(period.from_us.rem_euclid(step) != 0))
+            .saturating_mul(step);
+        Period::new(from_us, period.to_us.div_euclid(step).saturating_mul(step))
+    }
+
+    /// The spans that meet a period.
+    pub(crate) fn around(self, period: Period) -> Period {
+        let step = self.step_us();
+        let up = period
+            .to_us
+            .div_euclid(step)
+            .saturating_add(i64::from(period.to_us.rem_euclid(step) != 0));
+        Period::new(period.from_us.div_euclid(step).saturating_mul(step), up.saturating_mul(step))
+    }
 }

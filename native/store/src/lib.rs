@@ -18,6 +18,7 @@ mod ids;
 mod log;
 mod parquet;
 pub mod query;
+mod rollup;
 mod row;
 pub mod series;
 mod store;
@@ -27,7 +28,7 @@ mod testing;
 
 pub use error::StoreError;
 pub use filter::{End, FlowFilter, FlowTest, KnownField, Prefix};
-pub use ids::{AccountId, Appended, Cursor, Period, SiteId, StreamId, StreamKind};
+pub use ids::{AccountId, Appended, Cursor, Grain, Period, SiteId, StreamId, StreamKind};
 pub use row::{FlowId, FlowRow, Mac, MeterDelta, MeterKey, MeterReading, Path, PathDevice, PathId, PathRule, Verdict};
 pub use series::{Append, Purged, Rows, Series};
-pub use store::{Store, StoreOptions};
+pub use store::{Retention, Store, StoreOptions};

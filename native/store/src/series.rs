@@ -11,8 +11,8 @@ use crate::{
     catalog::HopCount,
     ids::{Appended, Cursor, Period, SiteId, StreamId},
     query::{
-        Answer, Bin, DropsQuery, FlowPage, FlowQuery, HistogramQuery, HitsQuery, MeterQuery, MeterSeries, MeterTotal, RuleDrops, RuleHits,
-        StoredFlow, Top, TopQuery, TotalsQuery, Usage,
+        Answer, Bin, DropsQuery, FlowPage, FlowQuery, HistogramQuery, HitsQuery, MeterQuery, MeterSeries, MeterTotal, Pairs, PairsQuery, RuleDrops,
+        RuleHits, StoredFlow, Top, TopQuery, TotalsQuery, Usage,
     },
     row::{FlowId, FlowRow, MeterReading, Path, PathId},
 };
@@ -51,6 +51,8 @@ pub trait Series: Send + Sync {
     /// Counts by verdict; `start_us` is that of the period and `step_us` is not used.
     fn count(&self, site: SiteId, query: HitsQuery) -> Outcome<'_, Answer<Bin>>;
     fn top(&self, site: SiteId, query: TopQuery) -> Outcome<'_, Answer<Top>>;
+    /// Who talks to whom, from roll-ups for long periods.
+    fn pairs(&self, site: SiteId, query: PairsQuery) -> Outcome<'_, Answer<Pairs>>;
     /// Most drops first.
     fn drops(&self, site: SiteId, query: DropsQuery) -> Outcome<'_, Answer<Vec<RuleDrops>>>;
     /// By rule id.
@@ -66,6 +68,8 @@ pub trait Series: Send + Sync {
     fn usage(&self, site: SiteId) -> Outcome<'_, Usage>;
     /// Removes whole files, oldest first, until the site is at or below `bytes`. Returns what it gave back.
     fn purge(&self, site: SiteId, bytes: u64) -> Outcome<'_, Purged>;
+    /// Removes what is older than its roll-up is kept ([`crate::Retention`]), of all sites. Done from time to time without being asked.
+    fn expire(&self, now_us: i64) -> Outcome<'_, ()>;
     /// Removes all of a site's time series.
     fn remove_site(&self, site: SiteId) -> Outcome<'_, ()>;
     /// Writes what is in memory to files now.

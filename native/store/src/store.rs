@@ -42,6 +42,34 @@ pub struct StoreOptions {
     pub queries: usize,
     /// Threads that answer questions.
     pub query_threads: usize,
+    /// How long roll-ups are kept.
+    pub retention: Retention,
+}
+
+/// How long roll-ups are kept, by the time of what they sum. Records themselves, and roll-ups when no records are left, go when a site is
+/// at its quota.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    pub flow_minutes: Duration,
+    pub flow_hours: Duration,
+    pub meter_hours: Duration,
+    pub meter_days: Duration,
+    /// Percent of a site's quota that roll-ups may take of it when it is full. Beyond that they go first, minutes before hours.
+    pub rollup_percent: u8,
+}
+
+impl Default for Retention {
+    /// Minutes for a month, hours for what a year is compared with, days for five years.
+    fn default() -> Self {
+        let days = |days: u64| Duration::from_secs(days * 86_400);
+        Self {
+            flow_minutes: days(35),
+            flow_hours: days(400),
+            meter_hours: days(400),
+            meter_days: days(5 * 366),
+            rollup_percent: 25,
+        }
+    }
 }
 
 impl StoreOptions {
@@ -60,6 +88,7 @@ impl StoreOptions {
             query_memory_bytes: 512 << 20,
             queries: 8,
             query_threads: std::thread::available_parallelism().map_or(2, usize::from),
+            retention: Retention::default(),
         }
     }
 }

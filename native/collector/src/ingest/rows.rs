@@ -54,7 +54,8 @@ pub(super) fn meters(readings: Vec<HostReading>) -> Vec<MeterReading> {
             let from_us = reading.since_us.filter(|since| *since < reading.at_us)?;
             Some(MeterReading {
                 host: Uuid::from_bytes(reading.host),
-                from_us,
+                // What was counted over longer is told of the last of it.
+                from_us: from_us.max(reading.at_us.saturating_sub(MeterReading::MAX_SPAN_US)),
                 to_us: reading.at_us,
                 meters: reading.moved.into_iter().map(meter).collect(),
             })

@@ -253,7 +253,7 @@ pub(super) fn apply(
     let mut due = false;
     for (table, reserved) in tables {
         let batch = mem_batch(lsn, cursor, table.kind, table.rows, reserved)?;
-        let mut tables = site.table(table.kind).lock();
+        let mut tables = site.table(table.kind);
         tables.push(Arc::new(batch));
         let (rows, bytes, _) = tables.waiting();
         due |= rows >= state.options.flush_rows || bytes >= state.options.flush_bytes;
@@ -301,7 +301,7 @@ fn counts(kind: TableKind, rows: &RecordBatch) -> Result<BTreeMap<i64, u64>, Sto
                 *hours.entry(hour_of(*time - 1)).or_default() += 1;
             }
         }
-        TableKind::Paths => {}
+        _ => {}
     }
     Ok(hours)
 }

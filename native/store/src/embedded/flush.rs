@@ -4,6 +4,7 @@
 //! From memory to files.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -17,9 +18,11 @@ use super::{
 use crate::{
     StoreError,
     catalog::{Hop, HopCount, add_count, files, streams},
-    ids::StreamKind,
+    ids::{Period, StreamKind},
     parquet::{DataFile, write_sorted},
-    table::{MemBatch, TableKind},
+    query::Engine,
+    rollup::{roll_flows, roll_meters},
+    table::{DAY_US, MemBatch, Snapshot, TableKind, day_of},
 };
 
 /// Tables that are written before their files enter the catalogue together: bounds the rows that are in memory and in files at once.
@@ -31,13 +34,13 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// Longest time between two looks at the age of rows.
 const LOOK: Duration = Duration::from_secs(1);
 
-pub(super) fn start(state: Arc<State>) -> Result<JoinHandle<()>, StoreError> {
+pub(super) fn start(state: Arc<State>, engine: Arc<Engine>) -> Result<JoinHandle<()>, StoreError> {
     std::thread::Builder::new()
         .name("store-flush".into())
         .spawn(move || {
             while !state.is_stopping() {
                 state.wait(LOOK.min(state.options.flush_age / 4));
-                if !kept_going("flush", || flush(&state, due(&state))) {
+                if !kept_going("flush", || flush(&state, &engine, due(&state))) {
                     state.rest(PAUSE);
                 }
             }
@@ -57,8 +60,8 @@ pub(super) fn kept_going(name: &str, work: impl FnOnce() -> Result<(), StoreErro
 }
 
 /// Everything that is in memory now.
-pub(super) fn flush_all(state: &State) -> Result<(), StoreError> {
-    flush(state, tables(state))
+pub(super) fn flush_all(state: &State, engine: &Engine) -> Result<(), StoreError> {
+    flush(state, engine, tables(state))
 }
 
 type TableOf = (Arc<SiteData>, TableKind);
@@ -67,7 +70,7 @@ fn tables(state: &State) -> Vec<TableOf> {
     state
         .sites()
         .into_iter()
-        .flat_map(|site| TableKind::ALL.map(|kind| (Arc::clone(&site), kind)))
+        .flat_map(|site| TableKind::LOGGED.map(|kind| (Arc::clone(&site), kind)))
         .collect()
 }
 
@@ -79,7 +82,7 @@ fn due(state: &State) -> Vec<TableOf> {
     let mut others = Vec::new();
     let mut relieved = 0;
     for (site, kind) in tables(state) {
-        let table = site.table(kind).lock();
+        let table = site.table(kind);
         let (rows, bytes, since) = table.waiting();
         let old = since.is_some_and(|since| now.duration_since(since) >= options.flush_age);
         let is_due = table.has_frozen() || old || rows >= options.flush_rows || bytes >= options.flush_bytes;
@@ -104,11 +107,11 @@ fn due(state: &State) -> Vec<TableOf> {
 }
 
 /// Goes on with the other tables when one can't be written, so that one site's trouble stays its own. Returns the first failure.
-fn flush(state: &State, due: Vec<TableOf>) -> Result<(), StoreError> {
+fn flush(state: &State, engine: &Engine, due: Vec<TableOf>) -> Result<(), StoreError> {
     let mut outcome = Ok(());
     for round in due.chunks(ROUND) {
         let _one = state.flushing.lock();
-        outcome = outcome.and(flush_round(state, round));
+        outcome = outcome.and(flush_round(state, engine, round));
     }
     outcome
 }
@@ -118,9 +121,75 @@ struct Written {
     kind: TableKind,
     rows: Vec<Arc<MemBatch>>,
     files: Vec<files::FileEntry>,
+    /// The same rows, summed.
+    rollups: Vec<(TableKind, Vec<files::FileEntry>)>,
 }
 
-fn flush_round(state: &State, due: &[TableOf]) -> Result<(), StoreError> {
+impl Written {
+    /// Every file with its table.
+    fn all(&self) -> impl Iterator<Item = (TableKind, &files::FileEntry)> {
+        let rollups = self.rollups.iter().map(|(kind, files)| (*kind, files));
+        let parts = std::iter::once((self.kind, &self.files)).chain(rollups);
+        parts.flat_map(|(kind, files)| files.iter().map(move |file| (kind, file)))
+    }
+
+    /// Removes what is in no list: the rows stay frozen and are written again.
+    fn undo(&self) {
+        for (kind, file) in self.all() {
+            let _ = std::fs::remove_file(self.site.table_dir(kind).join(&file.name));
+        }
+    }
+}
+
+/// Writes frozen rows and their roll-ups.
+fn write(engine: &Engine, site: &Arc<SiteData>, kind: TableKind, rows: Vec<Arc<MemBatch>>) -> Result<Written, StoreError> {
+    let batches: Vec<_> = rows.iter().map(|batch| &batch.rows).collect();
+    let files = write_sorted(&site.table_dir(kind), site.id, kind, &batches)?;
+    let mut written = Written {
+        site: Arc::clone(site),
+        kind,
+        rows,
+        files,
+        rollups: Vec::new(),
+    };
+    match roll_up(engine, &mut written) {
+        Ok(()) => Ok(written),
+        Err(error) => {
+            written.undo();
+            Err(error)
+        }
+    }
+}
+
+fn roll_up(engine: &Engine, written: &mut Written) -> Result<(), StoreError> {
+    let site = Arc::clone(&written.site);
+    let rollups = match written.kind {
+        TableKind::Flows => {
+            let records = Snapshot {
+                memory: written.rows.clone(),
+                files: Vec::new(),
+            };
+            // A path is noted once a day, at any time of it.
+            let span = records.span();
+            let days = Period::new(day_of(span.from_us) * DAY_US, (day_of(span.to_us) + 1) * DAY_US);
+            let paths = site.table(TableKind::Paths).snapshot(days);
+            roll_flows(engine, records, paths)?
+        }
+        TableKind::Meters => {
+            let readings: Vec<_> = written.rows.iter().map(|batch| &batch.rows).collect();
+            roll_meters(&readings)?
+        }
+        _ => return Ok(()),
+    };
+    for (kind, batches) in rollups {
+        let batches: Vec<_> = batches.iter().collect();
+        let files = write_sorted(&site.table_dir(kind), site.id, kind, &batches)?;
+        written.rollups.push((kind, files));
+    }
+    Ok(())
+}
+
+fn flush_round(state: &State, engine: &Engine, due: &[TableOf]) -> Result<(), StoreError> {
     let mut written = Vec::new();
     let mut outcome = Ok(());
     for (site, kind) in due {
@@ -128,24 +197,14 @@ fn flush_round(state: &State, due: &[TableOf]) -> Result<(), StoreError> {
         if state.known_site(site.id).is_none_or(|known| !Arc::ptr_eq(&known, site)) {
             continue;
         }
-        let rows = site.table(*kind).lock().freeze();
+        let rows = site.table(*kind).freeze();
         if rows.is_empty() {
             continue;
         }
-        let batches: Vec<_> = rows.iter().map(|batch| &batch.rows).collect();
-        let files = match write_sorted(&site.table_dir(*kind), site.id, *kind, &batches) {
-            Ok(files) => files,
-            Err(error) => {
-                outcome = outcome.and(Err(error));
-                continue;
-            }
-        };
-        written.push(Written {
-            site: Arc::clone(site),
-            kind: *kind,
-            rows,
-            files,
-        });
+        match write(engine, site, *kind, rows) {
+            Ok(part) => written.push(part),
+            Err(error) => outcome = outcome.and(Err(error)),
+        }
     }
     // Asked before the cursors: a record that is applied in between stays in the log, whatever its cursor says here.
     let applied = state.applied_lsn.load(Ordering::Acquire);
@@ -158,7 +217,7 @@ fn flush_round(state: &State, due: &[TableOf]) -> Result<(), StoreError> {
     let ids = state.catalog.write_now(|tx| {
         let mut ids = Vec::new();
         for part in &written {
-            ids.push(part.files.iter().map(|file| files::add(tx, file)).collect::<Result<Vec<_>, _>>()?);
+            ids.push(part.all().map(|(_, file)| files::add(tx, file)).collect::<Result<Vec<_>, _>>()?);
             let last = part.rows.iter().map(|batch| batch.last_lsn).max().unwrap_or(0);
             files::set_watermark(tx, part.site.id, part.kind, last)?;
             for count in stored(part) {
@@ -176,23 +235,22 @@ fn flush_round(state: &State, due: &[TableOf]) -> Result<(), StoreError> {
         Ok(ids) => ids,
         Err(error) => {
             state.cursors.lock().put_back(&cursors);
-            // The rows stay frozen and are written again; these files are in no list.
-            for part in &written {
-                for file in &part.files {
-                    let _ = std::fs::remove_file(part.site.table_dir(part.kind).join(&file.name));
-                }
-            }
+            written.iter().for_each(Written::undo);
             return Err(error);
         }
     };
     for (part, ids) in written.iter().zip(ids) {
-        let dir = part.site.table_dir(part.kind);
-        let files = ids
-            .into_iter()
-            .zip(&part.files)
-            .map(|(id, file)| Arc::new(DataFile::new(id, dir.join(&file.name), file)))
-            .collect();
-        part.site.table(part.kind).lock().thaw(files);
+        let mut files: BTreeMap<TableKind, Vec<Arc<DataFile>>> = BTreeMap::new();
+        for (id, (kind, file)) in ids.into_iter().zip(part.all()) {
+            let path = part.site.table_dir(kind).join(&file.name);
+            files.entry(kind).or_default().push(Arc::new(DataFile::new(id, path, file)));
+        }
+        // Rows leave memory at the moment at which files and roll-ups have them.
+        let mut tables = part.site.tables();
+        tables[part.kind as usize - 1].thaw(files.remove(&part.kind).unwrap_or_default());
+        for (kind, files) in files {
+            tables[kind as usize - 1].add_files(files);
+        }
     }
     drop(counting);
     drop(written);
@@ -203,7 +261,7 @@ fn stored(part: &Written) -> Vec<HopCount> {
     let kind = match part.kind {
         TableKind::Flows => StreamKind::Flows,
         TableKind::Meters => StreamKind::Meters,
-        TableKind::Paths => return Vec::new(),
+        _ => return Vec::new(),
     };
     let counts = part.rows.iter().flat_map(|batch| batch.counts.iter());
     counts
@@ -219,9 +277,6 @@ fn stored(part: &Written) -> Vec<HopCount> {
 
 /// Gives the segments of the log back whose rows are all in files and whose cursors are in the catalogue.
 fn release(state: &State, applied: u64) -> Result<(), StoreError> {
-    let oldest = tables(state)
-        .into_iter()
-        .filter_map(|(site, kind)| site.table(kind).lock().oldest_lsn())
-        .min();
+    let oldest = tables(state).into_iter().filter_map(|(site, kind)| site.table(kind).oldest_lsn()).min();
     state.log.lock().release(oldest.map_or(applied, |oldest| oldest.min(applied)))
 }

@@ -23,8 +23,8 @@ use crate::{
     catalog::{Catalog, HopCount},
     ids::{Appended, Period, SiteId, StreamId},
     query::{
-        self, Answer, Bin, Budget, DropsQuery, Engine, FlowPage, FlowQuery, HistogramQuery, HitsQuery, MeterQuery, MeterSeries, MeterTotal,
-        RuleDrops, RuleHits, StoredFlow, Top, TopQuery, TotalsQuery, Usage,
+        self, Answer, Bin, Budget, DropsQuery, Engine, FlowPage, FlowQuery, HistogramQuery, HitsQuery, MeterQuery, MeterSeries, MeterTotal, Pairs,
+        PairsQuery, RuleDrops, RuleHits, StoredFlow, Top, TopQuery, TotalsQuery, Usage,
     },
     row::{FlowId, Path, PathId},
     series::{Append, Outcome, Purged, Series},
@@ -48,7 +48,10 @@ impl Embedded {
         let engine = Arc::new(Engine::new(options)?);
         let state = Arc::new(open::open(options, catalog)?);
         let committer = Committer::start(Arc::clone(&state))?;
-        let threads = vec![flush::start(Arc::clone(&state))?, upkeep::start(Arc::clone(&state), Arc::clone(&engine))?];
+        let threads = vec![
+            flush::start(Arc::clone(&state), Arc::clone(&engine))?,
+            upkeep::start(Arc::clone(&state), Arc::clone(&engine))?,
+        ];
         Ok(Self {
             state,
             engine,
@@ -126,6 +129,10 @@ impl Series for Embedded {
         ask!(self, site, query.budget, |run, view| query::top(run, view, query))
     }
 
+    fn pairs(&self, site: SiteId, query: PairsQuery) -> Outcome<'_, Answer<Pairs>> {
+        ask!(self, site, query.budget, |run, view| query::pairs(run, view, query))
+    }
+
     fn drops(&self, site: SiteId, query: DropsQuery) -> Outcome<'_, Answer<Vec<RuleDrops>>> {
         ask!(self, site, query.budget, |run, view| query::drops(run, view, query))
     }
@@ -162,11 +169,16 @@ impl Series for Embedded {
         Box::pin(self.blocking(move |state| upkeep::purge(state, site, bytes)))
     }
 
+    fn expire(&self, now_us: i64) -> Outcome<'_, ()> {
+        Box::pin(self.blocking(move |state| upkeep::expire(state, now_us)))
+    }
+
     fn remove_site(&self, site: SiteId) -> Outcome<'_, ()> {
         Box::pin(self.blocking(move |state| upkeep::remove_site(state, site)))
     }
 
     fn flush(&self) -> Outcome<'_, ()> {
-        Box::pin(self.blocking(flush::flush_all))
+        let engine = Arc::clone(&self.engine);
+        Box::pin(self.blocking(move |state| flush::flush_all(state, &engine)))
     }
 }

@@ -137,7 +137,7 @@ fn list_files(options: &StoreOptions, listed: Vec<(u64, files::FileEntry)>) -> R
     }
     for ((site, kind), files) in by_table {
         if let Some(site) = sites.get(&site) {
-            site.table(kind).lock().add_files(files);
+            site.table(kind).add_files(files);
         }
     }
     remove_unlisted(&options.dir.join("sites"), &keep)?;
@@ -188,7 +188,7 @@ impl Replay<'_> {
             let data = self.sites.entry(site).or_insert_with(|| Arc::new(new_site(self.options, site)));
             let reserved = self.gauge.reserve(table.rows.get_array_memory_size());
             let batch = mem_batch(lsn, cursor, table.kind, table.rows, reserved)?;
-            data.table(table.kind).lock().push(Arc::new(batch));
+            data.table(table.kind).push(Arc::new(batch));
         }
         self.cursors.advance(site, cursor);
         self.records += 1;

@@ -12,14 +12,14 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::{Condvar, Mutex, RwLock};
+use parking_lot::{Condvar, MappedMutexGuard, Mutex, MutexGuard, RwLock};
 
 use crate::{
     StoreError,
     catalog::{Catalog, Hop, HopCount},
     ids::{Cursor, Period, SiteId, StreamId, StreamKind},
     log::LogWriter,
-    query::{Usage, View},
+    query::{Rolled, Usage, View},
     store::StoreOptions,
     table::{Gauge, KnownPaths, Snapshot, Table, TableKind},
 };
@@ -62,13 +62,20 @@ pub(crate) struct State {
 pub(crate) struct SiteData {
     pub(super) id: SiteId,
     pub(super) dir: PathBuf,
-    tables: [Mutex<Table>; 3],
+    /// Under one lock, so that a question sees rows either in memory or in files and their roll-ups.
+    tables: Mutex<[Table; TableKind::ALL.len()]>,
     pub(super) known: Mutex<KnownPaths>,
 }
 
 impl SiteData {
-    pub(super) fn table(&self, kind: TableKind) -> &Mutex<Table> {
-        &self.tables[kind as usize - 1]
+    /// One table; the others wait meanwhile.
+    pub(super) fn table(&self, kind: TableKind) -> MappedMutexGuard<'_, Table> {
+        MutexGuard::map(self.tables.lock(), |tables| &mut tables[kind as usize - 1])
+    }
+
+    /// All tables at one moment, in the order of their numbers.
+    pub(super) fn tables(&self) -> MutexGuard<'_, [Table; TableKind::ALL.len()]> {
+        self.tables.lock()
     }
 
     pub(super) fn table_dir(&self, kind: TableKind) -> PathBuf {
@@ -78,15 +85,24 @@ impl SiteData {
 
 impl View for SiteData {
     fn flows(&self, period: Period) -> Snapshot {
-        self.table(TableKind::Flows).lock().snapshot(period)
+        self.table(TableKind::Flows).snapshot(period)
     }
 
     fn paths(&self, period: Period) -> Snapshot {
-        self.table(TableKind::Paths).lock().snapshot(period)
+        self.table(TableKind::Paths).snapshot(period)
     }
 
     fn meters(&self, period: Period) -> Snapshot {
-        self.table(TableKind::Meters).lock().snapshot(period)
+        self.table(TableKind::Meters).snapshot(period)
+    }
+
+    fn rolled(&self, records: TableKind, levels: [TableKind; 2]) -> Rolled {
+        let tables = self.tables();
+        let files = |kind: TableKind| tables[kind as usize - 1].files().to_vec();
+        Rolled {
+            records: tables[records as usize - 1].snapshot(Period::new(i64::MIN, i64::MAX)),
+            levels: levels.map(|kind| (kind, files(kind))),
+        }
     }
 }
 
@@ -206,7 +222,7 @@ impl State {
         }
         if let Some(site) = self.known_site(id) {
             for (table, kind) in [(TableKind::Flows, StreamKind::Flows), (TableKind::Meters, StreamKind::Meters)] {
-                for batch in site.table(table).lock().memory() {
+                for batch in site.table(table).memory() {
                     for ((gateway, hour_us), records) in &batch.counts {
                         *counts.entry((*hour_us, *gateway, kind, Hop::Stored)).or_default() += records;
                     }
@@ -230,17 +246,20 @@ impl State {
         let mut usage = Usage::default();
         let Some(site) = self.known_site(id) else { return usage };
         for kind in TableKind::ALL {
-            let table = site.table(kind).lock();
+            let table = site.table(kind);
             let bytes: u64 = table.files().iter().map(|file| file.bytes).sum();
             match kind {
                 TableKind::Flows => usage.flows = bytes,
                 TableKind::Paths => usage.paths = bytes,
                 TableKind::Meters => usage.meters = bytes,
+                _ => usage.rollups += bytes,
             }
             usage.files += table.files().len() as u64;
             usage.pending += table.memory().map(|batch| batch.reserved.bytes() as u64).sum::<u64>();
-            let oldest = table.files().iter().map(|file| file.min_us).min();
-            usage.oldest_us = [usage.oldest_us, oldest].into_iter().flatten().min();
+            if TableKind::LOGGED.contains(&kind) {
+                let oldest = table.files().iter().map(|file| file.min_us).min();
+                usage.oldest_us = [usage.oldest_us, oldest].into_iter().flatten().min();
+            }
         }
         usage
     }
@@ -250,7 +269,7 @@ pub(super) fn new_site(options: &StoreOptions, id: SiteId) -> SiteData {
     SiteData {
         id,
         dir: options.dir.join("sites").join(id.to_string()),
-        tables: std::array::from_fn(|_| Mutex::new(Table::default())),
+        tables: Mutex::new(std::array::from_fn(|_| Table::default())),
         known: Mutex::new(KnownPaths::default()),
     }
 }

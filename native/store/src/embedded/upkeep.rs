@@ -4,13 +4,13 @@
 //! What is done to files later: merging small ones, and retention.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     thread::JoinHandle,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use datafusion::logical_expr::ident;
+use datafusion::{arrow::array::RecordBatch, logical_expr::ident};
 use futures::TryStreamExt;
 
 use super::{
@@ -20,9 +20,10 @@ use super::{
 use crate::{
     StoreError,
     catalog::{Hop, HopCount, Level, NewEvent, add_count, add_event, files},
-    ids::{SiteId, StreamKind},
+    ids::{Grain, SiteId, StreamKind},
     parquet::{DataFile, FileWriter},
     query::{Engine, SiteTable},
+    rollup::{Combiner, Cutter},
     series::Purged,
     table::{DAY_US, Snapshot, TableKind},
 };
@@ -49,6 +50,9 @@ pub(super) fn start(state: Arc<State>, engine: Arc<Engine>) -> Result<JoinHandle
                     kept_going("purge", || hold_to_quotas(&state));
                 }
                 if !state.is_stopping() {
+                    kept_going("removal of old roll-ups", || expire(&state, now_us()));
+                }
+                if !state.is_stopping() {
                     kept_going("merge", || merge_small(&state, &engine));
                 }
             }
@@ -73,10 +77,30 @@ pub(super) fn purge(state: &State, id: SiteId, bytes: u64) -> Result<Purged, Sto
     let mut used = state.usage(id).total();
     let mut oldest: Vec<(TableKind, Arc<DataFile>)> = Vec::new();
     for kind in [TableKind::Flows, TableKind::Meters] {
-        oldest.extend(site.table(kind).lock().files().iter().map(|file| (kind, Arc::clone(file))));
+        oldest.extend(site.table(kind).files().iter().map(|file| (kind, Arc::clone(file))));
     }
     oldest.sort_by_key(|(_, file)| (file.max_us, file.id));
+    // Whole partitions of roll-ups, so that what is left of a level is complete; minutes before hours, since they are the largest.
+    let mut partitions: BTreeMap<(Grain, i64, TableKind), Vec<Arc<DataFile>>> = BTreeMap::new();
+    for kind in TableKind::ROLLUPS {
+        for file in site.table(kind).files() {
+            partitions.entry((kind.level(), file.day, kind)).or_default().push(Arc::clone(file));
+        }
+    }
+    let mut partitions: VecDeque<(TableKind, Vec<Arc<DataFile>>)> = partitions.into_iter().map(|((.., kind), files)| (kind, files)).collect();
+    let size = |files: &[Arc<DataFile>]| files.iter().map(|file| file.bytes).sum::<u64>();
+    let mut rolled: u64 = partitions.iter().map(|(_, files)| size(files)).sum();
+    let most_rolled = (u128::from(bytes) * u128::from(state.options.retention.rollup_percent) / 100) as u64;
     let mut gone: Vec<(TableKind, Arc<DataFile>)> = Vec::new();
+    // Where flows are few, their roll-ups are larger than they are, and must not take their place.
+    while used > bytes
+        && rolled > most_rolled
+        && let Some((kind, files)) = partitions.pop_front()
+    {
+        used = used.saturating_sub(size(&files));
+        rolled = rolled.saturating_sub(size(&files));
+        gone.extend(files.into_iter().map(|file| (kind, file)));
+    }
     for (kind, file) in oldest {
         if used <= bytes {
             break;
@@ -91,11 +115,19 @@ pub(super) fn purge(state: &State, id: SiteId, bytes: u64) -> Result<Purged, Sto
             }
         }
     }
+    for (kind, files) in partitions {
+        if used <= bytes {
+            break;
+        }
+        used = used.saturating_sub(size(&files));
+        gone.extend(files.into_iter().map(|file| (kind, file)));
+    }
     if gone.is_empty() {
         return Ok(purged);
     }
     purged.files = gone.len() as u64;
-    purged.rows = gone.iter().filter(|(kind, _)| *kind != TableKind::Paths).map(|(_, file)| file.rows).sum();
+    let is_record = |kind: &TableKind| matches!(kind, TableKind::Flows | TableKind::Meters);
+    purged.rows = gone.iter().filter(|(kind, _)| is_record(kind)).map(|(_, file)| file.rows).sum();
     purged.bytes = gone.iter().map(|(_, file)| file.bytes).sum();
     let counting = state.counting.write();
     state.catalog.write_now(|tx| {
@@ -104,7 +136,7 @@ pub(super) fn purge(state: &State, id: SiteId, bytes: u64) -> Result<Purged, Sto
             let kind = match kind {
                 TableKind::Flows => StreamKind::Flows,
                 TableKind::Meters => StreamKind::Meters,
-                TableKind::Paths => continue,
+                _ => continue,
             };
             // A file holds rows of all gateways and of a whole day.
             let hour_us = file.day * DAY_US;
@@ -119,20 +151,58 @@ pub(super) fn purge(state: &State, id: SiteId, bytes: u64) -> Result<Purged, Sto
         }
         add_event(tx, id, &purge_event(purged, bytes))
     })?;
+    let mut tables = site.tables();
     for kind in TableKind::ALL {
         let of_kind: Vec<_> = gone.iter().filter(|(of, _)| *of == kind).map(|(_, file)| Arc::clone(file)).collect();
-        site.table(kind).lock().replace(&of_kind, Vec::new());
+        tables[kind as usize - 1].replace(&of_kind, Vec::new());
     }
+    drop(tables);
     drop(counting);
     site.known.lock().clear();
     gone.iter().for_each(|(_, file)| file.give_up());
     Ok(purged)
 }
 
+/// Removes the partitions of roll-ups that are wholly older than they are kept.
+pub(super) fn expire(state: &State, now_us: i64) -> Result<(), StoreError> {
+    let keep = &state.options.retention;
+    for site in state.sites() {
+        let _one = state.keeping.lock();
+        let mut old: Vec<(TableKind, Arc<DataFile>)> = Vec::new();
+        for (kind, kept) in [
+            (TableKind::FlowMinutes, keep.flow_minutes),
+            (TableKind::FlowHours, keep.flow_hours),
+            (TableKind::MeterHours, keep.meter_hours),
+            (TableKind::MeterDays, keep.meter_days),
+        ] {
+            let oldest_us = now_us.saturating_sub(i64::try_from(kept.as_micros()).unwrap_or(i64::MAX));
+            let is_old = |file: &&Arc<DataFile>| (file.day + kind.partition_days()).saturating_mul(DAY_US) <= oldest_us;
+            old.extend(site.table(kind).files().iter().filter(is_old).map(|file| (kind, Arc::clone(file))));
+        }
+        if old.is_empty() {
+            continue;
+        }
+        state
+            .catalog
+            .write_now(|tx| old.iter().try_for_each(|(_, file)| files::remove(tx, file.id)))?;
+        let mut tables = site.tables();
+        for (kind, file) in &old {
+            tables[*kind as usize - 1].replace(std::slice::from_ref(file), Vec::new());
+        }
+        drop(tables);
+        old.iter().for_each(|(_, file)| file.give_up());
+    }
+    Ok(())
+}
+
+fn now_us() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
+}
+
 /// Files of paths of days that have no flows left, in files or in memory, when `gone` are gone.
 fn unused_paths(site: &SiteData, gone: &[(TableKind, Arc<DataFile>)]) -> Vec<Arc<DataFile>> {
     let is_gone = |file: &DataFile| gone.iter().any(|(_, gone)| gone.id == file.id);
-    let flows = site.table(TableKind::Flows).lock();
+    let flows = site.table(TableKind::Flows);
     let mut days: BTreeSet<i64> = flows.files().iter().filter(|file| !is_gone(file)).map(|file| file.day).collect();
     for batch in flows.memory() {
         days.extend(batch.min_us.div_euclid(DAY_US)..=batch.max_us.div_euclid(DAY_US));
@@ -140,15 +210,14 @@ fn unused_paths(site: &SiteData, gone: &[(TableKind, Arc<DataFile>)]) -> Vec<Arc
     drop(flows);
     // Only days up to the newest purged one: flows of a later day may just be on their way.
     let newest = gone.iter().filter(|(kind, _)| *kind == TableKind::Flows).map(|(_, file)| file.day).max();
-    let paths = site.table(TableKind::Paths).lock();
+    let paths = site.table(TableKind::Paths);
     let unused = |file: &&Arc<DataFile>| !is_gone(file) && Some(file.day) <= newest && !days.contains(&file.day);
     paths.files().iter().filter(unused).cloned().collect()
 }
 
 fn purge_event(purged: Purged, quota: u64) -> NewEvent {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64);
     NewEvent {
-        at_us: now,
+        at_us: now_us(),
         level: Level::Info,
         kind: "retention.purged".into(),
         text: format!(
@@ -175,12 +244,12 @@ pub(super) fn remove_site(state: &State, id: SiteId) -> Result<(), StoreError> {
     state.catalog.write_now(|tx| {
         files::erase_site(tx, id)?;
         // What the log still holds of it is not taken up again.
-        TableKind::ALL
+        TableKind::LOGGED
             .into_iter()
             .try_for_each(|kind| files::set_watermark(tx, id, kind, applied.saturating_sub(1)))
     })?;
     for kind in TableKind::ALL {
-        site.table(kind).lock().files().iter().for_each(|file| file.give_up());
+        site.table(kind).files().iter().for_each(|file| file.give_up());
     }
     match std::fs::remove_dir_all(&site.dir) {
         Ok(()) => Ok(()),
@@ -213,7 +282,7 @@ fn merge_small(state: &State, engine: &Engine) -> Result<(), StoreError> {
 /// Files of one day, small and of like size, when there are enough of them.
 fn to_merge(site: &SiteData, kind: TableKind, small: u64) -> Option<Vec<Arc<DataFile>>> {
     let mut tiers: BTreeMap<(i64, u32), Vec<Arc<DataFile>>> = BTreeMap::new();
-    let table = site.table(kind).lock();
+    let table = site.table(kind);
     let newest = table.files().iter().map(|file| file.day).max()?;
     for file in table.files().iter().filter(|file| file.rows < small) {
         // A day that another one has followed gets few rows any more, so size matters no longer.
@@ -228,9 +297,48 @@ fn to_merge(site: &SiteData, kind: TableKind, small: u64) -> Option<Vec<Arc<Data
     Some(files)
 }
 
+/// Puts the rows of roll-ups together on their way to a file; other rows go through.
+struct Sums {
+    combiner: Option<Combiner>,
+    cutter: Option<Cutter>,
+}
+
+impl Sums {
+    fn new(kind: TableKind) -> Result<Self, StoreError> {
+        let is_rollup = TableKind::ROLLUPS.contains(&kind);
+        let of_flows = matches!(kind, TableKind::FlowMinutes | TableKind::FlowHours);
+        Ok(Self {
+            combiner: is_rollup.then(|| Combiner::new(kind)).transpose()?,
+            cutter: of_flows.then(|| Cutter::new(kind)),
+        })
+    }
+
+    fn push(&mut self, rows: &RecordBatch, writer: &mut FileWriter) -> Result<(), StoreError> {
+        let Some(combiner) = &mut self.combiner else { return writer.push(rows) };
+        match combiner.push(rows)? {
+            Some(rows) => self.cut(rows, writer),
+            None => Ok(()),
+        }
+    }
+
+    fn cut(&mut self, rows: RecordBatch, writer: &mut FileWriter) -> Result<(), StoreError> {
+        match &mut self.cutter {
+            Some(cutter) => writer.push(&cutter.push(&rows)?),
+            None => writer.push(&rows),
+        }
+    }
+
+    fn finish(mut self, writer: &mut FileWriter) -> Result<(), StoreError> {
+        if let Some(last) = self.combiner.take().and_then(Combiner::finish) {
+            self.cut(last, writer)?;
+        }
+        self.cutter.map_or(Ok(()), |cutter| writer.push(&cutter.finish()?))
+    }
+}
+
 fn merge(state: &State, engine: &Engine, site: &Arc<SiteData>, kind: TableKind, old: Vec<Arc<DataFile>>) -> Result<(), StoreError> {
     let _one = state.keeping.lock();
-    let listed = |file: &Arc<DataFile>| site.table(kind).lock().files().iter().any(|listed| listed.id == file.id);
+    let listed = |file: &Arc<DataFile>| site.table(kind).files().iter().any(|listed| listed.id == file.id);
     let known = state.known_site(site.id).is_some_and(|known| Arc::ptr_eq(&known, site));
     let Some(day) = old.first().map(|file| file.day).filter(|_| known && old.iter().all(listed)) else {
         return Ok(());
@@ -249,19 +357,21 @@ fn merge(state: &State, engine: &Engine, site: &Arc<SiteData>, kind: TableKind, 
         let failed = |source| StoreError::columns("merge files", source);
         let frame = run.table(SiteTable::ordered(kind, snapshot))?.sort(order).map_err(failed)?;
         let mut batches = run.stream(frame).await?;
+        let mut sums = Sums::new(kind)?;
         while let Some(batch) = batches.try_next().await.map_err(failed)? {
             if state.is_stopping() {
                 return Ok(false);
             }
-            writer.push(&batch)?;
+            sums.push(&batch, &mut writer)?;
         }
+        sums.finish(&mut writer)?;
         Ok(true)
     })?;
     if !whole {
         return Ok(());
     }
     let rows: u64 = old.iter().map(|file| file.rows).sum();
-    if kind != TableKind::Paths && writer.rows() != rows {
+    if matches!(kind, TableKind::Flows | TableKind::Meters) && writer.rows() != rows {
         return Err(StoreError::Damaged {
             path: site.table_dir(kind).display().to_string(),
             detail: format!("{} rows came out of files that the catalogue says have {rows}", writer.rows()),
@@ -276,7 +386,7 @@ fn merge(state: &State, engine: &Engine, site: &Arc<SiteData>, kind: TableKind, 
     let id = id.inspect_err(|_| {
         let _ = std::fs::remove_file(&path);
     })?;
-    site.table(kind).lock().replace(&old, vec![Arc::new(DataFile::new(id, path, &entry))]);
+    site.table(kind).replace(&old, vec![Arc::new(DataFile::new(id, path, &entry))]);
     old.iter().for_each(|file| file.give_up());
     Ok(())
 }

@@ -14,10 +14,10 @@ use crate::{
     StoreError,
     catalog::files::FileEntry,
     ids::SiteId,
-    table::{TableKind, columns_of, day_of},
+    table::{TableKind, columns_of},
 };
 
-/// Writes rows of one site and table to files, one for each day, each in the table's order.
+/// Writes rows of one site and table to files, one for each partition of time, each in the table's order.
 pub(crate) fn write_sorted(dir: &Path, site: SiteId, kind: TableKind, batches: &[&RecordBatch]) -> Result<Vec<FileEntry>, StoreError> {
     // Where the global row n is.
     let mut places: Vec<(usize, usize)> = Vec::new();
@@ -82,12 +82,12 @@ fn write_day(
     writer.finish()
 }
 
-/// Day of each row, which chooses its file. A meter reading belongs to the day in which it ends.
+/// First day of the partition of each row, which chooses its file. A meter reading belongs to the day in which it ends.
 fn row_days(kind: TableKind, batch: &RecordBatch) -> Result<impl Iterator<Item = i64>, StoreError> {
     let (name, shift) = match kind {
-        TableKind::Flows | TableKind::Paths => ("time", 0),
         TableKind::Meters => ("to", 1),
+        _ => ("time", 0),
     };
     let times = columns_of(batch).numbers::<TimestampMicrosecondType>(name)?.values().clone();
-    Ok((0..times.len()).map(move |at| day_of(times[at] - shift)))
+    Ok((0..times.len()).map(move |at| kind.partition_of(times[at] - shift)))
 }

@@ -171,6 +171,8 @@ fn properties(kind: TableKind) -> Result<WriterProperties, StoreError> {
         TableKind::Flows => (&["time", "row"], &["src_ip", "dst_ip"]),
         TableKind::Paths => (&["time"], &[]),
         TableKind::Meters => (&["from", "to"], &[]),
+        TableKind::FlowMinutes | TableKind::FlowHours => (&["last"], &[]),
+        TableKind::MeterHours | TableKind::MeterDays => (&["last"], &[]),
     };
     for name in delta {
         let column = ColumnPath::from(*name);
@@ -194,13 +196,14 @@ fn properties(kind: TableKind) -> Result<WriterProperties, StoreError> {
 /// First and last time of the rows.
 pub(crate) fn span(kind: TableKind, rows: &RecordBatch) -> Result<(i64, i64), StoreError> {
     let (first, last) = match kind {
-        TableKind::Flows | TableKind::Paths => ("time", "time"),
         TableKind::Meters => ("from", "to"),
+        _ => ("time", "time"),
     };
     let column = |name| columns_of(rows).numbers::<TimestampMicrosecondType>(name);
     let min = column(first)?.values().iter().copied().min().unwrap_or(i64::MAX);
     let max = column(last)?.values().iter().copied().max().unwrap_or(i64::MIN);
-    Ok((min, max))
+    // A row of a roll-up stands for all of its span.
+    Ok((min, max.saturating_add(kind.level().step_us() - 1)))
 }
 
 fn failed(source: datafusion::parquet::errors::ParquetError) -> StoreError {

@@ -11,6 +11,8 @@ use std::{
 };
 
 use datafusion::{
+    arrow::{array::RecordBatch, datatypes::SchemaRef},
+    datasource::MemTable,
     execution::{
         SendableRecordBatchStream,
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
@@ -24,13 +26,21 @@ use parking_lot::Mutex;
 use tokio::{runtime::Runtime, sync::Semaphore, task::JoinHandle};
 
 use super::{Answer, Budget, Scanned, SiteTable};
-use crate::{StoreError, store::StoreOptions, table::Snapshot};
+use crate::{
+    StoreError,
+    ids::{Grain, Period},
+    store::StoreOptions,
+    table::Snapshot,
+};
 
 /// Rows that flow through a plan at once.
 const BATCH_ROWS: usize = 8_192;
 
 /// Footers of files that are kept decoded, bytes: some thousand files.
 const METADATA_CACHE_BYTES: usize = 128 << 20;
+
+/// The same for the store's own work, which opens a file once.
+const OWN_METADATA_CACHE_BYTES: usize = 4 << 20;
 
 /// How often a running question is held against its budget.
 const BUDGET_CHECK: Duration = Duration::from_millis(50);
@@ -39,6 +49,8 @@ const BUDGET_CHECK: Duration = Duration::from_millis(50);
 pub(crate) struct Engine {
     runtime: Option<Runtime>,
     context: SessionContext,
+    /// For the store's own work, whose memory is bounded by what it works on and which must not wait for what people ask.
+    own: SessionContext,
     permits: Arc<Semaphore>,
     threads: usize,
 }
@@ -57,6 +69,8 @@ struct RunInner {
     files: AtomicU64,
     /// What the question reads: files that are merged or purged meanwhile stay on the disk until it is done, since a plan knows only names.
     held: Mutex<Vec<Snapshot>>,
+    /// The coarsest level that was read, and the period that the answer is about.
+    source: Mutex<(Grain, Option<Period>)>,
     started: Instant,
 }
 
@@ -75,6 +89,11 @@ impl Engine {
             .with_metadata_cache_limit(METADATA_CACHE_BYTES)
             .build_arc()
             .map_err(|source| StoreError::columns("start the query engine", source))?;
+        let own = RuntimeEnvBuilder::new()
+            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
+            .with_metadata_cache_limit(OWN_METADATA_CACHE_BYTES)
+            .build_arc()
+            .map_err(|source| StoreError::columns("start the query engine", source))?;
         let mut config = SessionConfig::new()
             .with_batch_size(BATCH_ROWS)
             .with_target_partitions(options.query_threads.max(1))
@@ -84,10 +103,12 @@ impl Engine {
         parquet.pushdown_filters = true;
         parquet.reorder_filters = true;
         parquet.schema_force_view_types = false;
+        let own = SessionContext::new_with_config_rt(config.clone(), own);
         let context = SessionContext::new_with_config_rt(config, environment);
         Ok(Self {
             runtime: Some(runtime),
             context,
+            own,
             permits: Arc::new(Semaphore::new(options.queries.max(1))),
             threads: options.query_threads.max(1),
         })
@@ -115,7 +136,7 @@ impl Engine {
                 );
             }
         };
-        let run = self.start(asked);
+        let run = self.start(&self.context, asked);
         let mut task = Task(runtime.spawn(work(run.clone())));
         let mut check = tokio::time::interval(BUDGET_CHECK);
         loop {
@@ -150,18 +171,19 @@ impl Engine {
     /// Runs work of the store itself, on the calling thread, which may block.
     pub(crate) fn run_now<T>(&self, work: impl AsyncFnOnce(Run) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let Some(runtime) = &self.runtime else { return Err(StoreError::Shut) };
-        runtime.block_on(work(self.start(Instant::now())))
+        runtime.block_on(work(self.start(&self.own, Instant::now())))
     }
 
-    fn start(&self, started: Instant) -> Run {
+    fn start(&self, context: &SessionContext, started: Instant) -> Run {
         Run {
             inner: Arc::new(RunInner {
-                context: self.context.clone(),
+                context: context.clone(),
                 threads: self.threads,
                 plans: Mutex::new(Vec::new()),
                 memory_rows: AtomicU64::new(0),
                 files: AtomicU64::new(0),
                 held: Mutex::new(Vec::new()),
+                source: Mutex::default(),
                 started,
             }),
         }
@@ -199,6 +221,18 @@ impl Run {
         self.inner.context.read_table(Arc::new(table)).map_err(failed)
     }
 
+    /// Rows that are in no table.
+    pub(crate) fn rows(&self, schema: SchemaRef, rows: Vec<RecordBatch>) -> Result<DataFrame, StoreError> {
+        let table = MemTable::try_new(schema, vec![rows]).map_err(failed)?;
+        self.inner.context.read_table(Arc::new(table)).map_err(failed)
+    }
+
+    /// Notes what the answer is made from.
+    pub(crate) fn read_from(&self, level: Grain, period: Option<Period>) {
+        let mut source = self.inner.source.lock();
+        *source = (source.0.max(level), period.or(source.1));
+    }
+
     pub(crate) async fn stream(&self, frame: DataFrame) -> Result<SendableRecordBatchStream, StoreError> {
         let context = Arc::new(frame.task_ctx());
         let plan = frame.create_physical_plan().await.map_err(failed)?;
@@ -207,7 +241,10 @@ impl Run {
     }
 
     pub(crate) fn scanned(&self) -> Scanned {
+        let (level, period) = *self.inner.source.lock();
         let mut scanned = Scanned {
+            level,
+            period,
             rows: self.inner.memory_rows.load(Ordering::Relaxed),
             bytes: 0,
             files: self.inner.files.load(Ordering::Relaxed),

@@ -8,8 +8,9 @@ use datafusion::{
         array::RecordBatch,
         datatypes::{DataType, Int64Type, UInt8Type},
     },
-    functions_aggregate::expr_fn::{count as count_of, max, sum},
+    functions_aggregate::expr_fn::{max, sum},
     logical_expr::{Expr, cast, ident, lit},
+    prelude::DataFrame,
 };
 use futures::TryStreamExt;
 use uuid::Uuid;
@@ -18,6 +19,7 @@ use super::{
     Bin, DimValue, Dimension, DropsQuery, HistogramQuery, HitsQuery, RuleDrops, SiteTable, Top, TopQuery, View,
     compile::{check, compile, id, in_period, path_tests},
     engine::{Run, failed},
+    levels::{self, Kept, Part, Plan, kept},
     paths::resolve,
     top::Best,
 };
@@ -26,7 +28,7 @@ use crate::{
     filter::{FlowFilter, FlowTest},
     ids::Period,
     row::Verdict,
-    table::{TableKind, columns_of, fixed_at},
+    table::{Facet, TableKind, columns_of, fixed_at},
 };
 
 /// Flows over time.
@@ -38,8 +40,17 @@ pub(crate) async fn histogram(run: Run, view: Arc<dyn View>, query: HistogramQue
             ..Bin::default()
         })
         .collect();
-    let groups = vec![bins.expression().alias("bin"), ident("verdict")];
-    group(&run, view.as_ref(), query.period, &query.filter, None, groups, vec![flows()], |batch| {
+    let groups = Groups {
+        period: query.period,
+        step_us: Some(query.step_us),
+        filter: query.filter,
+        also: None,
+        by: vec![(bins.expression(), "bin"), (ident("verdict"), "verdict")],
+        sums: &[FLOWS],
+        kept: true,
+        of_devices: true,
+    };
+    group(&run, view.as_ref(), groups, |batch| {
         let columns = columns_of(batch);
         let bin = columns.numbers::<Int64Type>("bin")?;
         let verdict = columns.numbers::<UInt8Type>("verdict")?;
@@ -61,22 +72,23 @@ pub(crate) async fn count(run: Run, view: Arc<dyn View>, query: HitsQuery) -> Re
         start_us: query.period.from_us,
         ..Bin::default()
     };
-    group(
-        &run,
-        view.as_ref(),
-        query.period,
-        &query.filter,
-        None,
-        vec![ident("verdict")],
-        vec![flows()],
-        |batch| {
-            let columns = columns_of(batch);
-            let verdict = columns.numbers::<UInt8Type>("verdict")?;
-            let flows = columns.numbers::<Int64Type>("flows")?;
-            (0..batch.num_rows()).for_each(|at| out.add(Verdict::from_number(verdict.value(at)), flows.value(at) as u64));
-            Ok(())
-        },
-    )
+    let groups = Groups {
+        period: query.period,
+        step_us: None,
+        filter: query.filter,
+        also: None,
+        by: vec![(ident("verdict"), "verdict")],
+        sums: &[FLOWS],
+        kept: true,
+        of_devices: true,
+    };
+    group(&run, view.as_ref(), groups, |batch| {
+        let columns = columns_of(batch);
+        let verdict = columns.numbers::<UInt8Type>("verdict")?;
+        let flows = columns.numbers::<Int64Type>("flows")?;
+        (0..batch.num_rows()).for_each(|at| out.add(Verdict::from_number(verdict.value(at)), flows.value(at) as u64));
+        Ok(())
+    })
     .await?;
     Ok(out)
 }
@@ -91,23 +103,23 @@ pub(crate) async fn top(run: Run, view: Arc<dyn View>, query: TopQuery) -> Resul
     }
     limit(query.limit)?;
     let mut columns: Vec<&'static str> = query.dimensions.iter().map(|dimension| dimension.column()).collect();
-    let groups = columns.iter().map(|name| ident(*name)).collect::<Vec<_>>();
     columns.sort_unstable();
     if columns.windows(2).any(|pair| pair[0] == pair[1]) {
         return Err(StoreError::Invalid("a dimension is asked for twice".into()));
     }
-    let with = |verdict: Verdict| sum(cast(ident("verdict").eq(lit(verdict as u8)), DataType::Int64));
-    let aggregates = vec![
-        flows(),
-        with(Verdict::Dropped).alias("dropped_flows"),
-        with(Verdict::Consumed).alias("consumed_flows"),
-        max(ident("time")).alias("last"),
-    ];
+    let by = query.dimensions.iter().map(|dimension| Ok((dimension.expression()?, dimension.column())));
+    let groups = Groups {
+        period: query.period,
+        step_us: None,
+        filter: query.filter,
+        also: None,
+        by: by.collect::<datafusion::error::Result<_>>().map_err(failed)?,
+        sums: &[FLOWS, DROPPED, CONSUMED, LAST],
+        kept: query.dimensions.iter().all(|dimension| dimension.is_kept()),
+        of_devices: query.dimensions == [Dimension::Verdict],
+    };
     let mut best = Best::new(query.limit, query.period.from_us);
-    group(&run, view.as_ref(), query.period, &query.filter, None, groups, aggregates, |batch| {
-        best.add(batch, &query.dimensions)
-    })
-    .await?;
+    group(&run, view.as_ref(), groups, |batch| best.add(batch, &query.dimensions)).await?;
     Ok(best.finish())
 }
 
@@ -122,20 +134,18 @@ pub(crate) async fn drops(run: Run, view: Arc<dyn View>, query: DropsQuery) -> R
         )));
     }
     let filter = query.filter.and(FlowTest::Verdict(Verdict::Dropped).into());
-    let decided = Some(ident("rule").is_not_null());
     let mut best = Best::new(query.limit, query.period.from_us);
-    let columns = vec![flows(), max(ident("time")).alias("last")];
-    group(
-        &run,
-        view.as_ref(),
-        query.period,
-        &filter,
-        decided,
-        vec![ident("rule")],
-        columns,
-        |batch| best.add(batch, &[Dimension::Rule]),
-    )
-    .await?;
+    let groups = Groups {
+        period: query.period,
+        step_us: Some(query.step_us),
+        filter: filter.clone(),
+        also: Some(ident("rule").is_not_null()),
+        by: vec![(ident("rule"), "rule")],
+        sums: &[FLOWS, LAST],
+        kept: true,
+        of_devices: false,
+    };
+    group(&run, view.as_ref(), groups, |batch| best.add(batch, &[Dimension::Rule])).await?;
     let mut out: Vec<RuleDrops> = Vec::new();
     for row in best.finish().rows {
         let [DimValue::Id(rule)] = row.values[..] else { continue };
@@ -152,8 +162,17 @@ pub(crate) async fn drops(run: Run, view: Arc<dyn View>, query: DropsQuery) -> R
     }
     let places: HashMap<Uuid, usize> = out.iter().enumerate().map(|(at, drops)| (drops.rule, at)).collect();
     let these = ident("rule").in_list(out.iter().map(|drops| id(drops.rule.into_bytes())).collect(), false);
-    let groups = vec![ident("rule"), bins.expression().alias("bin")];
-    group(&run, view.as_ref(), query.period, &filter, Some(these), groups, vec![flows()], |batch| {
+    let groups = Groups {
+        period: query.period,
+        step_us: Some(query.step_us),
+        filter,
+        also: Some(these),
+        by: vec![(ident("rule"), "rule"), (bins.expression(), "bin")],
+        sums: &[FLOWS],
+        kept: true,
+        of_devices: false,
+    };
+    group(&run, view.as_ref(), groups, |batch| {
         let columns = columns_of(batch);
         let rule = columns.fixed("rule")?;
         let bin = columns.numbers::<Int64Type>("bin")?;
@@ -174,49 +193,146 @@ pub(crate) async fn drops(run: Run, view: Arc<dyn View>, query: DropsQuery) -> R
 /// Values of one answer: rules times bins.
 const MAX_CELLS: usize = 1_000_000;
 
-fn limit(limit: usize) -> Result<(), StoreError> {
+pub(super) fn limit(limit: usize) -> Result<(), StoreError> {
     if limit == 0 || limit > TopQuery::MAX_LIMIT {
         return Err(StoreError::Invalid(format!("1 to {} values can be asked for", TopQuery::MAX_LIMIT)));
     }
     Ok(())
 }
 
-fn flows() -> Expr {
-    count_of(lit(1_i64)).alias("flows")
+/// What flows are grouped by, and what is asked of each group.
+pub(super) struct Groups {
+    pub(super) period: Period,
+    /// Width of bins among the groups.
+    pub(super) step_us: Option<i64>,
+    pub(super) filter: FlowFilter,
+    /// A condition besides the filter, on what roll-ups keep.
+    pub(super) also: Option<Expr>,
+    /// Values with the names that they get.
+    pub(super) by: Vec<(Expr, &'static str)>,
+    /// Of [`FLOWS`], [`DROPPED`], [`CONSUMED`] and [`LAST`].
+    pub(super) sums: &'static [&'static str],
+    /// Roll-ups tell the groups apart.
+    pub(super) kept: bool,
+    /// And so do those of devices, which know only time, verdict and transit.
+    pub(super) of_devices: bool,
 }
 
-/// Groups the flows of a filter and hands the groups to `take`, batch by batch.
-#[allow(clippy::too_many_arguments, reason = "the parts of one statement")]
+const FLOWS: &str = "flows";
+const DROPPED: &str = "dropped_flows";
+const CONSUMED: &str = "consumed_flows";
+const LAST: &str = "last";
+
+/// Groups flows and hands the groups to `take`, batch by batch, each group once.
 pub(super) async fn group(
     run: &Run,
     view: &dyn View,
-    period: Period,
-    filter: &FlowFilter,
-    also: Option<Expr>,
-    groups: Vec<Expr>,
-    aggregates: Vec<Expr>,
+    groups: Groups,
+    take: impl FnMut(&RecordBatch) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    check(&groups.filter)?;
+    if groups.period.is_empty() {
+        return Ok(());
+    }
+    let kept = match kept(&groups.filter) {
+        Kept::Flows if !groups.kept => Kept::Not,
+        Kept::Device(..) if !groups.of_devices => Kept::Not,
+        kept => kept,
+    };
+    let plan = match kept {
+        Kept::Not => Plan::records(view, &levels::FLOWS, groups.period),
+        _ => Plan::choose(view, &levels::FLOWS, groups.period, groups.step_us),
+    };
+    note(run, &plan, groups.period);
+    group_parts(run, view, &groups, &kept, plan.parts, take).await
+}
+
+/// Tells the reader where the answer comes from.
+pub(super) fn note(run: &Run, plan: &Plan, asked: Period) {
+    run.read_from(plan.level, (plan.period != asked).then_some(plan.period));
+}
+
+/// [`group`] over parts of a plan.
+pub(super) async fn group_parts(
+    run: &Run,
+    view: &dyn View,
+    groups: &Groups,
+    kept: &Kept,
+    parts: Vec<Part>,
     mut take: impl FnMut(&RecordBatch) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    check(filter)?;
-    if period.is_empty() {
-        return Ok(());
+    let mut all: Option<DataFrame> = None;
+    for part in parts {
+        let table = SiteTable::grouped(part.kind, part.snapshot, run.threads());
+        if table.size() == (0, 0) {
+            continue;
+        }
+        let predicate = if part.kind == TableKind::Flows {
+            // Paths of the rows that are there are enough.
+            let period = part.period.meet(table.span());
+            let paths = resolve(run, view, period, path_tests(&groups.filter)).await?;
+            compile(&groups.filter, &paths)
+        } else {
+            let facet = |facet: Facet| ident("facet").eq(lit(facet as u8));
+            let rest = |filter: &FlowFilter| compile(filter, &[]);
+            match kept {
+                Kept::Flows => Some(and(facet(Facet::Flows), rest(&groups.filter))),
+                Kept::Device(device, filter) => {
+                    let these = facet(Facet::Devices).and(ident("id").eq(id(device.into_bytes())));
+                    Some(and(these, rest(filter)))
+                }
+                Kept::Not => continue,
+            }
+        };
+        let predicate = [predicate, groups.also.clone()]
+            .into_iter()
+            .flatten()
+            .fold(in_period(part.period), Expr::and);
+        let rows = run
+            .table(table)?
+            .filter(predicate)
+            .and_then(|frame| frame.select(groups.columns(part.kind)));
+        let rows = rows.map_err(failed)?;
+        all = Some(match all {
+            Some(others) => others.union(rows).map_err(failed)?,
+            None => rows,
+        });
     }
-    let paths = resolve(run, view, period, path_tests(filter)).await?;
-    let predicate = [compile(filter, &paths), also].into_iter().flatten().fold(in_period(period), Expr::and);
-    let table = SiteTable::grouped(TableKind::Flows, view.flows(period), run.threads());
-    if table.size() == (0, 0) {
-        return Ok(());
-    }
-    let frame = run
-        .table(table)?
-        .filter(predicate)
-        .and_then(|frame| frame.aggregate(groups, aggregates))
-        .map_err(failed)?;
+    let Some(all) = all else { return Ok(()) };
+    let by = groups.by.iter().map(|(_, name)| ident(*name)).collect();
+    let sums = groups.sums.iter().map(|name| {
+        let column = ident(*name);
+        if *name == LAST { max(column) } else { sum(column) }.alias(*name)
+    });
+    let frame = all.aggregate(by, sums.collect()).map_err(failed)?;
     let mut batches = run.stream(frame).await?;
     while let Some(batch) = batches.try_next().await.map_err(failed)? {
         take(&batch)?;
     }
     Ok(())
+}
+
+fn and(a: Expr, b: Option<Expr>) -> Expr {
+    b.into_iter().fold(a, Expr::and)
+}
+
+impl Groups {
+    /// The groups' values, and what each row adds to their sums.
+    fn columns(&self, kind: TableKind) -> Vec<Expr> {
+        let is_record = kind == TableKind::Flows;
+        let flows = || if is_record { lit(1_i64) } else { ident(FLOWS) };
+        let of = |verdict: Verdict| cast(ident("verdict").eq(lit(verdict as u8)), DataType::Int64) * flows();
+        let sums = self.sums.iter().map(|name| {
+            let column = match *name {
+                DROPPED => of(Verdict::Dropped),
+                CONSUMED => of(Verdict::Consumed),
+                LAST => ident(if is_record { "time" } else { LAST }),
+                _ => flows(),
+            };
+            column.alias(*name)
+        });
+        self.by.iter().map(|(value, name)| value.clone().alias(*name)).chain(sums).collect()
+    }
 }
 
 /// Bins of equal width over a period.

@@ -11,7 +11,7 @@ use std::{
 use datafusion::{
     arrow::{
         array::{Array, RecordBatch},
-        datatypes::{DataType, Float64Type, TimestampMicrosecondType, UInt8Type, UInt64Type, Utf8Type},
+        datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType, UInt8Type, UInt64Type, Utf8Type},
     },
     functions_aggregate::expr_fn::{max, sum},
     logical_expr::{Expr, cast, ident, lit, when},
@@ -22,9 +22,10 @@ use uuid::Uuid;
 
 use super::{
     MeterPoint, MeterQuery, MeterSeries, MeterTotal, Scanned, SiteTable, TotalsOf, TotalsQuery, View,
-    compile::{id, time},
+    compile::{id, in_period, time},
     engine::{Run, failed},
-    groups::Bins,
+    groups::{Bins, note},
+    levels::{METERS, Part, Plan},
 };
 use crate::{
     StoreError,
@@ -48,6 +49,10 @@ struct Reading {
     to_us: i64,
     packets: u64,
     bytes: u64,
+    /// What of it counts: other rows have the rest.
+    within: Period,
+    /// A sum over a span of a roll-up.
+    is_sum: bool,
 }
 
 /// Traffic of meters over time.
@@ -61,17 +66,19 @@ pub(crate) async fn meter_series(run: Run, view: Arc<dyn View>, query: MeterQuer
             bins.count
         )));
     }
+    let plan = Plan::choose(view.as_ref(), &METERS, query.period, Some(query.step_us));
+    note(&run, &plan, query.period);
     let mut readings: HashMap<Column, Vec<Reading>> = HashMap::new();
     let mut hosts: HashMap<Column, BTreeSet<[u8; 16]>> = HashMap::new();
     let mut held = 0;
-    read(&run, view.as_ref(), query.period, these(&query.keys), |meter, host, reading| {
+    read(&run, &plan.parts, &these(&query.keys), |meter, host, reading| {
         readings.entry(meter).or_default().push(reading);
         hosts.entry(meter).or_default().insert(host);
         held += 1;
         bounded(held)
     })
     .await?;
-    let covered = Coverage::load(&run, view.as_ref(), query.period, &query.keys, &hosts).await?;
+    let covered = Coverage::load(&run, &plan.parts, &query.keys, &hosts).await?;
     let mut out = Vec::with_capacity(query.keys.len());
     for key in query.keys {
         let (kind, id, _) = meter_columns(&key);
@@ -83,14 +90,20 @@ pub(crate) async fn meter_series(run: Run, view: Arc<dyn View>, query: MeterQuer
             .collect();
         for reading in readings.remove(&(kind, id)).unwrap_or_default() {
             let length = (reading.to_us - reading.from_us) as f64;
-            spread(&bins, query.period, reading.from_us, reading.to_us, |at, overlap| {
+            spread(&bins, reading.within, reading.from_us, reading.to_us, |at, overlap| {
                 let share = overlap as f64 / length;
                 points[at].packets += reading.packets as f64 * share;
                 points[at].bytes += reading.bytes as f64 * share;
             });
         }
-        for (from_us, to_us) in covered.of(hosts.get(&(kind, id))) {
-            spread(&bins, query.period, from_us, to_us, |at, overlap| points[at].covered_us += overlap);
+        let hosts = hosts.get(&(kind, id));
+        for (from_us, to_us) in covered.of(hosts) {
+            spread(&bins, plan.period, from_us, to_us, |at, overlap| points[at].covered_us += overlap);
+        }
+        for (time_us, covered_us) in covered.sums_of(hosts) {
+            if let Some(point) = usize::try_from(bins.index(time_us)).ok().and_then(|at| points.get_mut(at)) {
+                point.covered_us = (point.covered_us + covered_us).min(query.step_us);
+            }
         }
         out.push(MeterSeries { key, points });
     }
@@ -108,15 +121,30 @@ pub(crate) async fn meter_totals(run: Run, view: Arc<dyn View>, query: TotalsQue
         TotalsOf::AllDevices => ident("kind").eq(lit(3_u8)),
         TotalsOf::AllTunnels => ident("kind").eq(lit(4_u8)),
     };
-    let Some(frame) = meters(&run, view.as_ref(), query.period, wanted)? else {
-        return Ok(Vec::new());
-    };
-    let share = share(query.period).map_err(failed)?;
-    let of = |name: &str| sum(cast(ident(name), DataType::Float64) * share.clone()).alias(name);
+    let plan = Plan::choose(view.as_ref(), &METERS, query.period, None);
+    note(&run, &plan, query.period);
+    let moved = ident("packets").gt(lit(0_u64)).or(ident("bytes").gt(lit(0_u64)));
+    let mut all: Option<DataFrame> = None;
+    for part in &plan.parts {
+        let Some(frame) = meters(&run, part, wanted.clone().and(moved.clone()))? else {
+            continue;
+        };
+        let is_record = part.kind == TableKind::Meters;
+        let share = if is_record { share(part.period).map_err(failed)? } else { lit(1.0_f64) };
+        let of = |name: &str| (cast(ident(name), DataType::Float64) * share.clone()).alias(name);
+        let last = ident(if is_record { "to" } else { "last" }).alias("last");
+        let frame = frame.select(vec![ident("kind"), ident("id"), ident("name"), of("packets"), of("bytes"), last]);
+        let frame = frame.map_err(failed)?;
+        all = Some(match all {
+            Some(others) => others.union(frame).map_err(failed)?,
+            None => frame,
+        });
+    }
+    let Some(all) = all else { return Ok(Vec::new()) };
     let groups = vec![ident("kind"), ident("id"), ident("name")];
-    let frame = frame
-        .filter(ident("packets").gt(lit(0_u64)).or(ident("bytes").gt(lit(0_u64))))
-        .and_then(|frame| frame.aggregate(groups, vec![of("packets"), of("bytes"), max(ident("to")).alias("last")]))
+    let of = |name: &str| sum(ident(name)).alias(name);
+    let frame = all
+        .aggregate(groups, vec![of("packets"), of("bytes"), max(ident("last")).alias("last")])
         .map_err(failed)?;
     let mut out = Vec::new();
     let mut batches = run.stream(frame).await?;
@@ -130,7 +158,8 @@ pub(crate) async fn meter_totals(run: Run, view: Arc<dyn View>, query: TotalsQue
 /// Hosts that were read, with the end of their last reading.
 pub(crate) async fn metered_hosts(run: Run, view: Arc<dyn View>, period: Period) -> Result<Vec<(Uuid, i64)>, StoreError> {
     let mut last: BTreeMap<Uuid, i64> = BTreeMap::new();
-    read(&run, view.as_ref(), period, ident("kind").eq(lit(COVERAGE)), |(_, host), _, reading| {
+    let plan = Plan::records(view.as_ref(), &METERS, period);
+    read(&run, &plan.parts, &ident("kind").eq(lit(COVERAGE)), |(_, host), _, reading| {
         let last = last.entry(Uuid::from_bytes(host)).or_insert(reading.to_us);
         *last = reading.to_us.max(*last);
         Ok(())
@@ -140,16 +169,14 @@ pub(crate) async fn metered_hosts(run: Run, view: Arc<dyn View>, period: Period)
 }
 
 /// When hosts were read.
-struct Coverage(HashMap<[u8; 16], Vec<(i64, i64)>>);
+struct Coverage {
+    spans: HashMap<[u8; 16], Vec<(i64, i64)>>,
+    /// Of roll-ups: how much of the span that begins at a time.
+    sums: HashMap<[u8; 16], BTreeMap<i64, i64>>,
+}
 
 impl Coverage {
-    async fn load(
-        run: &Run,
-        view: &dyn View,
-        period: Period,
-        keys: &[MeterKey],
-        hosts: &HashMap<Column, BTreeSet<[u8; 16]>>,
-    ) -> Result<Self, StoreError> {
+    async fn load(run: &Run, parts: &[Part], keys: &[MeterKey], hosts: &HashMap<Column, BTreeSet<[u8; 16]>>) -> Result<Self, StoreError> {
         let mut wanted = ident("kind").eq(lit(COVERAGE));
         // A meter that no host counted in the period may belong to any.
         let all_seen = keys.iter().all(|key| {
@@ -161,21 +188,28 @@ impl Coverage {
             wanted = wanted.and(ident("id").in_list(only.into_iter().map(id).collect(), false));
         }
         let mut spans: HashMap<[u8; 16], Vec<(i64, i64)>> = HashMap::new();
+        let mut sums: HashMap<[u8; 16], BTreeMap<i64, i64>> = HashMap::new();
         let mut held = 0;
-        read(run, view, period, wanted, |(_, host), _, reading| {
-            spans.entry(host).or_default().push((reading.from_us, reading.to_us));
+        read(run, parts, &wanted, |(_, host), _, reading| {
+            let from_us = reading.from_us.max(reading.within.from_us);
+            let to_us = reading.to_us.min(reading.within.to_us);
+            if reading.is_sum {
+                *sums.entry(host).or_default().entry(reading.from_us).or_default() += reading.to_us - reading.from_us;
+            } else if from_us < to_us {
+                spans.entry(host).or_default().push((from_us, to_us));
+            }
             held += 1;
             bounded(held)
         })
         .await?;
-        Ok(Self(spans))
+        Ok(Self { spans, sums })
     }
 
     /// Spans in which at least one of the hosts was read, in order and apart. Without hosts: any host.
     fn of(&self, hosts: Option<&BTreeSet<[u8; 16]>>) -> Vec<(i64, i64)> {
         let mut spans: Vec<(i64, i64)> = match hosts {
-            Some(hosts) => hosts.iter().filter_map(|host| self.0.get(host)).flatten().copied().collect(),
-            None => self.0.values().flatten().copied().collect(),
+            Some(hosts) => hosts.iter().filter_map(|host| self.spans.get(host)).flatten().copied().collect(),
+            None => self.spans.values().flatten().copied().collect(),
         };
         spans.sort_unstable();
         let mut apart: Vec<(i64, i64)> = Vec::new();
@@ -186,6 +220,23 @@ impl Coverage {
             }
         }
         apart
+    }
+}
+
+impl Coverage {
+    /// How much of the spans of roll-ups was read by one of the hosts, the one that read most of it. Without hosts: any host.
+    fn sums_of(&self, hosts: Option<&BTreeSet<[u8; 16]>>) -> BTreeMap<i64, i64> {
+        let mut most: BTreeMap<i64, i64> = BTreeMap::new();
+        for (host, sums) in &self.sums {
+            if hosts.is_some_and(|hosts| !hosts.contains(host)) {
+                continue;
+            }
+            for (time_us, covered_us) in sums {
+                let known = most.entry(*time_us).or_default();
+                *known = (*known).max(*covered_us);
+            }
+        }
+        most
     }
 }
 
@@ -242,50 +293,72 @@ fn bounded(held: usize) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Rows whose span meets the period.
-fn meters(run: &Run, view: &dyn View, period: Period, wanted: Expr) -> Result<Option<DataFrame>, StoreError> {
-    if period.is_empty() {
+/// Rows of a part whose span meets its period.
+fn meters(run: &Run, part: &Part, wanted: Expr) -> Result<Option<DataFrame>, StoreError> {
+    let period = part.period;
+    let table = SiteTable::grouped(part.kind, part.snapshot.clone(), run.threads());
+    if period.is_empty() || table.size() == (0, 0) {
         return Ok(None);
     }
-    let table = SiteTable::grouped(TableKind::Meters, view.meters(period), run.threads());
-    if table.size() == (0, 0) {
-        return Ok(None);
-    }
-    let meets = ident("from").lt(time(period.to_us)).and(ident("to").gt(time(period.from_us)));
+    let meets = match part.kind {
+        TableKind::Meters => ident("from").lt(time(period.to_us)).and(ident("to").gt(time(period.from_us))),
+        _ => in_period(period),
+    };
     run.table(table)?.filter(meets.and(wanted)).map(Some).map_err(failed)
 }
 
 async fn read(
     run: &Run,
-    view: &dyn View,
-    period: Period,
-    wanted: Expr,
+    parts: &[Part],
+    wanted: &Expr,
     mut take: impl FnMut(Column, [u8; 16], Reading) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    let Some(frame) = meters(run, view, period, wanted)? else {
-        return Ok(());
-    };
-    let mut batches = run.stream(frame).await?;
-    while let Some(batch) = batches.try_next().await.map_err(failed)? {
-        let columns = columns_of(&batch);
-        let kind = columns.numbers::<UInt8Type>("kind")?;
-        let id = columns.fixed("id")?;
-        let host = columns.fixed("host")?;
-        let from = columns.numbers::<TimestampMicrosecondType>("from")?;
-        let to = columns.numbers::<TimestampMicrosecondType>("to")?;
-        let packets = columns.numbers::<UInt64Type>("packets")?;
-        let bytes = columns.numbers::<UInt64Type>("bytes")?;
-        for at in 0..batch.num_rows() {
-            let (Some(id), Some(host)) = (fixed_at(id, at), fixed_at(host, at)) else {
-                continue;
+    for part in parts {
+        let Some(frame) = meters(run, part, wanted.clone())? else {
+            continue;
+        };
+        let is_record = part.kind == TableKind::Meters;
+        let step_us = part.kind.level().step_us();
+        let mut batches = run.stream(frame).await?;
+        while let Some(batch) = batches.try_next().await.map_err(failed)? {
+            let columns = columns_of(&batch);
+            let kind = columns.numbers::<UInt8Type>("kind")?;
+            let id = columns.fixed("id")?;
+            let host = columns.fixed("host")?;
+            let from = columns.numbers::<TimestampMicrosecondType>(if is_record { "from" } else { "time" })?;
+            let to = if is_record {
+                Some(columns.numbers::<TimestampMicrosecondType>("to")?)
+            } else {
+                None
             };
-            let reading = Reading {
-                from_us: from.value(at),
-                to_us: to.value(at),
-                packets: packets.value(at),
-                bytes: bytes.value(at),
+            let covered = if is_record {
+                None
+            } else {
+                Some(columns.numbers::<Int64Type>("covered")?)
             };
-            take((kind.value(at), id), host, reading)?;
+            let packets = columns.numbers::<UInt64Type>("packets")?;
+            let bytes = columns.numbers::<UInt64Type>("bytes")?;
+            for at in 0..batch.num_rows() {
+                let (Some(id), Some(host)) = (fixed_at(id, at), fixed_at(host, at)) else {
+                    continue;
+                };
+                let from_us = from.value(at);
+                let to_us = match (to, covered) {
+                    (Some(to), _) => to.value(at),
+                    // Where in the span the readings were is not known any more, only how much of it they cover.
+                    (_, Some(covered)) if kind.value(at) == COVERAGE => from_us + covered.value(at).min(step_us),
+                    _ => from_us + step_us,
+                };
+                let reading = Reading {
+                    from_us,
+                    to_us,
+                    packets: packets.value(at),
+                    bytes: bytes.value(at),
+                    within: part.period,
+                    is_sum: !is_record,
+                };
+                take((kind.value(at), id), host, reading)?;
+            }
         }
     }
     Ok(())

@@ -8,22 +8,31 @@ mod engine;
 mod flows;
 mod groups;
 mod hits;
+mod levels;
 mod meters;
+mod pairs;
 mod paths;
 mod scan;
 mod top;
 mod types;
 
-pub(crate) use engine::Engine;
+pub(crate) use engine::{Engine, Run, failed};
 pub(crate) use flows::{flow_by_id, flow_page};
 pub(crate) use groups::{count, drops, histogram, top};
 pub(crate) use hits::hits;
 pub(crate) use meters::{meter_series, meter_totals, metered_hosts};
-pub(crate) use paths::path_contents;
+pub(crate) use pairs::pairs;
+pub(crate) use paths::{path_contents, scan_paths};
 pub(crate) use scan::SiteTable;
 pub use types::*;
 
-use crate::{ids::Period, table::Snapshot};
+use std::sync::Arc;
+
+use crate::{
+    ids::Period,
+    parquet::DataFile,
+    table::{Snapshot, TableKind},
+};
 
 /// What a question sees of its site: rows of flows and paths, or of meters, at one moment.
 pub(crate) trait View: Send + Sync {
@@ -31,4 +40,12 @@ pub(crate) trait View: Send + Sync {
     /// Paths that flows of the period may name.
     fn paths(&self, period: Period) -> Snapshot;
     fn meters(&self, period: Period) -> Snapshot;
+    /// Records and their roll-ups, the finer one first, at one moment: each record is in memory, or in a file and in both roll-ups.
+    fn rolled(&self, records: TableKind, levels: [TableKind; 2]) -> Rolled;
+}
+
+/// A table of records with its roll-ups.
+pub(crate) struct Rolled {
+    pub(crate) records: Snapshot,
+    pub(crate) levels: [(TableKind, Vec<Arc<DataFile>>); 2],
 }

@@ -19,7 +19,7 @@ use crate::{
     filter::FlowTest,
     ids::Period,
     row::{Path, PathId},
-    table::{DAY_US, PathView, TableKind, day_of, paths},
+    table::{DAY_US, PathView, Snapshot, TableKind, day_of, paths},
 };
 
 /// Paths that one question may hold: some 100 MB.
@@ -85,7 +85,7 @@ pub(super) async fn scan(
     view: &dyn View,
     period: Period,
     only: Option<&[PathId]>,
-    mut take: impl FnMut(PathId, PathView<'_>) -> Result<(), StoreError>,
+    take: impl FnMut(PathId, PathView<'_>) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     if period.is_empty() {
         return Ok(());
@@ -93,7 +93,16 @@ pub(super) async fn scan(
     // A path is noted once a day, at any time of it.
     let first = day_of(period.from_us).saturating_mul(DAY_US);
     let last = day_of(period.to_us - 1).saturating_add(1).saturating_mul(DAY_US);
-    let snapshot = view.paths(Period::new(first, last));
+    scan_paths(run, view.paths(Period::new(first, last)), only, take).await
+}
+
+/// Hands all paths of a snapshot to `take`, as [`scan`].
+pub(crate) async fn scan_paths(
+    run: &Run,
+    snapshot: Snapshot,
+    only: Option<&[PathId]>,
+    mut take: impl FnMut(PathId, PathView<'_>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
     if snapshot.memory.is_empty() && snapshot.files.is_empty() {
         return Ok(());
     }

@@ -23,7 +23,10 @@ use datafusion::{
 };
 use futures::future::BoxFuture;
 
-use crate::table::{Snapshot, TableKind};
+use crate::{
+    ids::Period,
+    table::{Snapshot, TableKind},
+};
 
 /// One table of one site, as rows in memory and files that a question reads: those of its snapshot and no others.
 pub(crate) struct SiteTable {
@@ -67,6 +70,11 @@ impl SiteTable {
     pub(crate) fn size(&self) -> (u64, u64) {
         let rows = self.snapshot.memory.iter().map(|batch| batch.rows.num_rows() as u64).sum();
         (rows, self.snapshot.files.len() as u64)
+    }
+
+    /// First time of the rows, and behind the last one.
+    pub(crate) fn span(&self) -> Period {
+        self.snapshot.span()
     }
 
     async fn plan(&self, state: &dyn Session, projection: Option<&Vec<usize>>) -> Result<Arc<dyn ExecutionPlan>> {

@@ -7,17 +7,30 @@ use datafusion::arrow::{
     array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch},
     datatypes::{DataType, Int64Type, TimestampMicrosecondType, UInt8Type, UInt16Type},
 };
+use datafusion::logical_expr::{Expr, ident, lit, when};
 use uuid::Uuid;
 
 use super::{Bin, DimValue, Dimension, Top, TopRow};
 use crate::{
     StoreError,
     filter::address_from,
-    row::{Mac, PathId, Verdict},
+    row::{FlowRow, Mac, PathId, Verdict},
     table::{Columns, columns_of, fixed_at},
 };
 
 impl Dimension {
+    /// Its value, under the name of [`Dimension::column`].
+    pub(super) fn expression(self) -> datafusion::error::Result<Expr> {
+        if self != Dimension::Service {
+            return Ok(ident(self.column()));
+        }
+        let known = |port: &str| ident(port).lt(lit(FlowRow::EPHEMERAL));
+        let has_ports = ident("proto").in_list(vec![lit(6_u8), lit(17_u8), lit(132_u8)], false);
+        when(has_ports.clone().and(known("dst_tp")), ident("dst_tp"))
+            .when(has_ports.and(known("src_tp")), ident("src_tp"))
+            .end()
+    }
+
     /// Column that holds it.
     pub(super) fn column(self) -> &'static str {
         match self {
@@ -43,6 +56,7 @@ impl Dimension {
             Dimension::SimResult => "sim_result",
             Dimension::Rule => "rule",
             Dimension::Path => "path",
+            Dimension::Service => "service",
         }
     }
 

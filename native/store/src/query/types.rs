@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     filter::FlowFilter,
-    ids::Period,
+    ids::{Grain, Period},
     row::{FlowId, FlowRow, Mac, MeterKey, PathId, Verdict},
 };
 
@@ -40,6 +40,10 @@ pub struct Scanned {
     pub bytes: u64,
     pub files: u64,
     pub elapsed: Duration,
+    /// The coarsest level that was read: a long period is answered from roll-ups where the question can be.
+    pub level: Grain,
+    /// What the answer is about, when that is not the period asked for: roll-ups of hours begin and end at full minutes.
+    pub period: Option<Period>,
 }
 
 #[derive(Clone, Debug)]
@@ -162,6 +166,8 @@ pub enum Dimension {
     /// The rule that decided.
     Rule,
     Path,
+    /// Port of the service of a TCP, UDP or SCTP flow: the destination's, or the source's in the way back, below [`FlowRow::EPHEMERAL`].
+    Service,
 }
 
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -193,6 +199,36 @@ pub struct Top {
     /// All flows of the values beyond the limit, and how many values these are.
     pub other: Bin,
     pub other_values: u64,
+}
+
+/// The addresses that talk most.
+#[derive(Clone, Debug)]
+pub struct PairsQuery {
+    pub period: Period,
+    pub filter: FlowFilter,
+    /// At most [`TopQuery::MAX_LIMIT`].
+    pub limit: usize,
+    pub budget: Budget,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Pair {
+    /// `None` where flows have no such address.
+    pub src: Option<IpAddr>,
+    pub dst: Option<IpAddr>,
+    /// At least so many; `start_us` is that of the period.
+    pub flows: Bin,
+    pub last_us: i64,
+}
+
+/// Most flows first, then by address. All flows of the period are in `rows` or in `other`.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Pairs {
+    pub rows: Vec<Pair>,
+    pub other: Bin,
+    /// A pair may have so many flows more than its row says, or than no row at all: roll-ups keep only the greatest pairs of each span. 0
+    /// when the answer is exact.
+    pub unsure: u64,
 }
 
 /// Rules by the flows that they dropped.
@@ -302,6 +338,7 @@ pub struct Usage {
     pub flows: u64,
     pub paths: u64,
     pub meters: u64,
+    pub rollups: u64,
     /// In memory and in the commit log, not yet in files.
     pub pending: u64,
     pub files: u64,
@@ -312,6 +349,6 @@ pub struct Usage {
 impl Usage {
     /// What counts against the quota.
     pub fn total(&self) -> u64 {
-        self.flows + self.paths + self.meters + self.pending
+        self.flows + self.paths + self.meters + self.rollups + self.pending
     }
 }

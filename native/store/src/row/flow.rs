@@ -75,6 +75,8 @@ pub struct FlowRow {
 impl FlowRow {
     /// 2100-01-01: a time beyond it is a mistake, and room is left for arithmetic.
     pub const END_OF_TIME_US: i64 = 4_102_444_800_000_000;
+    /// Transport ports from here on are taken by clients for one connection (Linux draws them from 32768 on). Roll-ups don't keep them.
+    pub const EPHEMERAL: u16 = 32_768;
     /// Days that the rows of a batch may lie on, counted by UTC midnights. A batch is seconds long, or what an outage of weeks left over.
     pub const MAX_BATCH_DAYS: usize = 64;
     /// More tags than any real frame carries; the rest of a longer list is an error of its writer.

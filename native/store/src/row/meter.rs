@@ -42,6 +42,11 @@ pub enum MeterKey {
     Other(String),
 }
 
+impl MeterReading {
+    /// Longest span of a reading: it is divided among the hours that it covers. An agent that was silent for longer begins anew.
+    pub const MAX_SPAN_US: i64 = 32 * 86_400_000_000;
+}
+
 impl MeterKey {
     /// Longest name of a user's meter that is kept.
     pub const MAX_NAME_BYTES: usize = 1024;

@@ -10,7 +10,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit}
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::row::MeterKey;
+use crate::{ids::Grain, row::MeterKey};
 
 /// A table of the embedded backend. Numbers are on disk: in the commit log and in the catalogue.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -19,17 +19,64 @@ pub(crate) enum TableKind {
     Flows = 1,
     Paths = 2,
     Meters = 3,
+    /// Roll-ups: written together with the files of the rows that they sum, never to the commit log.
+    FlowMinutes = 4,
+    FlowHours = 5,
+    MeterHours = 6,
+    MeterDays = 7,
 }
 
 impl TableKind {
-    pub(crate) const ALL: [TableKind; 3] = [TableKind::Flows, TableKind::Paths, TableKind::Meters];
+    pub(crate) const ALL: [TableKind; 7] = [
+        TableKind::Flows,
+        TableKind::Paths,
+        TableKind::Meters,
+        TableKind::FlowMinutes,
+        TableKind::FlowHours,
+        TableKind::MeterHours,
+        TableKind::MeterDays,
+    ];
+
+    /// What comes by the commit log and is in memory for a while.
+    pub(crate) const LOGGED: [TableKind; 3] = [TableKind::Flows, TableKind::Paths, TableKind::Meters];
+
+    pub(crate) const ROLLUPS: [TableKind; 4] = [TableKind::FlowMinutes, TableKind::FlowHours, TableKind::MeterHours, TableKind::MeterDays];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             TableKind::Flows => "flows",
             TableKind::Paths => "paths",
             TableKind::Meters => "meters",
+            TableKind::FlowMinutes => "flow_minutes",
+            TableKind::FlowHours => "flow_hours",
+            TableKind::MeterHours => "meter_hours",
+            TableKind::MeterDays => "meter_days",
         }
+    }
+
+    /// What a row of a roll-up sums.
+    pub(crate) fn level(self) -> Grain {
+        match self {
+            TableKind::Flows | TableKind::Paths | TableKind::Meters => Grain::Records,
+            TableKind::FlowMinutes => Grain::Minutes,
+            TableKind::FlowHours | TableKind::MeterHours => Grain::Hours,
+            TableKind::MeterDays => Grain::Days,
+        }
+    }
+
+    /// Days that one file covers at most. Roll-ups have few rows a day, and are kept for long.
+    pub(crate) fn partition_days(self) -> i64 {
+        match self.level() {
+            Grain::Records | Grain::Minutes => 1,
+            Grain::Hours => 16,
+            Grain::Days => 128,
+        }
+    }
+
+    /// First day of the partition that a time belongs to.
+    pub(crate) fn partition_of(self, time_us: i64) -> i64 {
+        let days = self.partition_days();
+        super::day_of(time_us).div_euclid(days) * days
     }
 
     pub(crate) fn from_number(number: u8) -> Option<Self> {
@@ -41,6 +88,8 @@ impl TableKind {
             TableKind::Flows => Arc::clone(&FLOWS),
             TableKind::Paths => Arc::clone(&PATHS),
             TableKind::Meters => Arc::clone(&METERS),
+            TableKind::FlowMinutes | TableKind::FlowHours => Arc::clone(&FLOW_ROLLUP),
+            TableKind::MeterHours | TableKind::MeterDays => Arc::clone(&METER_ROLLUP),
         }
     }
 
@@ -50,6 +99,17 @@ impl TableKind {
             TableKind::Flows => &[("time", true), ("row", true)],
             TableKind::Paths => &[("path", false)],
             TableKind::Meters => &[("kind", false), ("id", false), ("to", false)],
+            TableKind::FlowMinutes | TableKind::FlowHours => &FLOW_ROLLUP_ORDER,
+            TableKind::MeterHours | TableKind::MeterDays => &[("kind", false), ("id", false), ("host", false), ("time", false)],
+        }
+    }
+
+    /// How many of the first columns say what a row of a roll-up is the sum of. The others are sums, and latest times.
+    pub(crate) fn keys(self) -> usize {
+        match self {
+            TableKind::FlowMinutes | TableKind::FlowHours => FLOW_ROLLUP_ORDER.len(),
+            TableKind::MeterHours | TableKind::MeterDays => 5,
+            TableKind::Flows | TableKind::Paths | TableKind::Meters => 0,
         }
     }
 }
@@ -139,6 +199,95 @@ static METERS: LazyLock<SchemaRef> = LazyLock::new(|| {
         time("to"),
         plain("packets", DataType::UInt64),
         plain("bytes", DataType::UInt64),
+    ]))
+});
+
+/// What a row of a roll-up of flows is about. Numbers are on disk.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub(crate) enum Facet {
+    /// Flows that agree in all of the columns that a roll-up keeps.
+    Flows = 0,
+    /// Flows through the device `id`, or that leave by the port `id`.
+    Devices = 1,
+    /// Flows that evaluated the rule `id`, of these those that matched it and that applied it.
+    Rules = 2,
+    /// Flows between two addresses: those with the most flows of their span.
+    Pairs = 3,
+    /// All flows of the span that are not in a row of pairs.
+    OtherPairs = 4,
+}
+
+/// Every key column of a roll-up of flows, in the order of the rows: one device or rule after the other, each in order of time.
+static FLOW_ROLLUP_ORDER: [(&str, bool); 19] = [
+    ("facet", false),
+    ("id", false),
+    ("time", false),
+    ("verdict", false),
+    ("transit", false),
+    ("src_tenant", false),
+    ("dst_tenant", false),
+    ("src_network", false),
+    ("dst_network", false),
+    ("host", false),
+    ("gateway", false),
+    ("rule", false),
+    ("proto", false),
+    ("src_tp", false),
+    ("dst_tp", false),
+    ("ether_type", false),
+    ("sim_result", false),
+    ("src_ip", false),
+    ("dst_ip", false),
+];
+
+/// Columns have the names and meanings of those of flows; what a facet does not tell apart is null.
+static FLOW_ROLLUP: LazyLock<SchemaRef> = LazyLock::new(|| {
+    Arc::new(Schema::new(vec![
+        plain("facet", DataType::UInt8),
+        id("id", true),
+        // Begin of the span.
+        time("time"),
+        plain("verdict", DataType::UInt8),
+        plain("transit", DataType::Boolean),
+        maybe("src_tenant", DataType::Utf8),
+        maybe("dst_tenant", DataType::Utf8),
+        id("src_network", true),
+        id("dst_network", true),
+        id("host", true),
+        id("gateway", true),
+        id("rule", true),
+        maybe("proto", DataType::UInt8),
+        // Null from [`crate::FlowRow::EPHEMERAL`] on.
+        maybe("src_tp", DataType::UInt16),
+        maybe("dst_tp", DataType::UInt16),
+        maybe("ether_type", DataType::UInt16),
+        maybe("sim_result", DataType::UInt8),
+        id("src_ip", true),
+        id("dst_ip", true),
+        plain("flows", DataType::Int64),
+        plain("matched", DataType::Int64),
+        plain("applied", DataType::Int64),
+        // Of pairs that are not listed, the most flows that one can have.
+        plain("bound", DataType::Int64),
+        time("last"),
+        Field::new("last_matched", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true),
+    ]))
+});
+
+static METER_ROLLUP: LazyLock<SchemaRef> = LazyLock::new(|| {
+    Arc::new(Schema::new(vec![
+        plain("kind", DataType::UInt8),
+        id("id", false),
+        maybe("name", DataType::Utf8),
+        id("host", false),
+        time("time"),
+        plain("packets", DataType::UInt64),
+        plain("bytes", DataType::UInt64),
+        // µs of the span that readings cover; of rows of coverage alone.
+        plain("covered", DataType::Int64),
+        // End of the last reading that moved it.
+        time("last"),
     ]))
 });
 

@@ -145,6 +145,9 @@ pub(crate) fn meter_batch(readings: &[MeterReading]) -> Result<RecordBatch, Stor
         if reading.from_us >= reading.to_us {
             return Err(StoreError::Invalid("a meter reading must end after it begins".into()));
         }
+        if reading.to_us - reading.from_us > MeterReading::MAX_SPAN_US {
+            return Err(StoreError::Invalid("a meter reading covers more than 32 days".into()));
+        }
         rows.push((COVERAGE, reading.host.into_bytes(), None, reading, 0, 0));
         for meter in &reading.meters {
             if let MeterKey::User(name) | MeterKey::Other(name) = &meter.key

@@ -51,6 +51,16 @@ pub(crate) struct Snapshot {
     pub(crate) files: Vec<Arc<DataFile>>,
 }
 
+impl Snapshot {
+    /// First time of the rows, and behind the last one.
+    pub(crate) fn span(&self) -> Period {
+        let memory = self.memory.iter().map(|batch| (batch.min_us, batch.max_us));
+        let files = self.files.iter().map(|file| (file.min_us, file.max_us));
+        let span = memory.chain(files).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+        span.map_or(Period::new(0, 0), |(min, max)| Period::new(min, max.saturating_add(1)))
+    }
+}
+
 impl Table {
     /// Batches come in the order of the commit log. Many small ones are put together: a batch of a few rows costs some KiB of memory, and
     /// each costs a question its share of overhead.

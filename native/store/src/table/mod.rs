@@ -9,7 +9,7 @@ mod encode;
 mod known;
 mod memory;
 
-pub(crate) use columns::{COVERAGE, TableKind, meter_columns, meter_key};
+pub(crate) use columns::{COVERAGE, Facet, TableKind, meter_columns, meter_key};
 pub(crate) use decode::{Columns, PathView, fixed_at, flow_ids, flows, paths};
 pub(crate) use encode::{flow_batch, meter_batch, path_batch};
 pub(crate) use known::KnownPaths;
