@@ -173,6 +173,7 @@ fn storage(ctx: &Ctx, usage: &Usage, quota: u64, purged: u64) -> Storage {
             ("Flow records", units::bytes(usage.flows as f64)),
             ("Paths", units::bytes(usage.paths as f64)),
             ("Meters", units::bytes(usage.meters as f64)),
+            ("Roll-ups", units::bytes(usage.rollups as f64)),
             ("In memory and log", units::bytes(usage.pending as f64)),
             ("Files", units::count(usage.files)),
         ],
