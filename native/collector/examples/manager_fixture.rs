@@ -84,7 +84,10 @@ async fn fill(store: &Store, sites: &Sites, accounts: &Accounts, site: SiteId, n
         .filter(|node| gone(node) || (node.path.contains("state/aa000000-0000-4000-8000-000000000002/Port/") && node.path.ends_with("/active")))
         .map(|node| node.path.clone())
         .collect();
-    let mut changes = vec![TopologyChange::SnapshotBegin { at_us: begin - HOUR }];
+    let mut changes = vec![TopologyChange::SnapshotBegin {
+        at_us: begin - HOUR,
+        term: 1,
+    }];
     changes.extend(tree.iter().cloned().map(TopologyChange::Put));
     changes.push(TopologyChange::SnapshotEnd {
         at_us: begin - HOUR,

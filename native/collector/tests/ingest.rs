@@ -293,7 +293,7 @@ fn golden_nodes() -> Vec<Node> {
 fn snapshot() -> Vec<Change> {
     let nodes = golden_nodes();
     let (at_us, count) = (now_us(), nodes.len() as u64);
-    let begin = [Change::SnapshotBegin { at_us }].into_iter();
+    let begin = [Change::SnapshotBegin { at_us, term: 1 }].into_iter();
     begin
         .chain(nodes.into_iter().map(Change::Put))
         .chain([Change::SnapshotEnd {
@@ -360,7 +360,7 @@ async fn topology_becomes_the_live_model_and_its_past() {
     let mut gateway = Gateway::connect(&service, &identity, id, EPOCH).await;
     let mut stream = gateway.stream().await;
     let torn = vec![
-        Change::SnapshotBegin { at_us: now_us() },
+        Change::SnapshotBegin { at_us: now_us(), term: 1 },
         Change::SnapshotEnd { at_us: now_us(), nodes: 9 },
     ];
     send_batch(&mut stream, EPOCH, next, &Payload::Topology(torn)).await;

@@ -24,9 +24,9 @@ use crate::{
     Config,
     clock::chain,
     config::ConfigError,
-    meters,
+    leader, meters,
     nsdb::{self, View},
-    pipe::{Pipe, PipeEnd, Settings},
+    pipe::{Pipe, PipeEnd, Settings, Switches},
     recorder, spooler, status,
     status::Shared,
     tap::{Stop, StopSender, Tap},
@@ -153,10 +153,18 @@ async fn supervise(config: Arc<Config>, pipe: Pipe, end: PipeEnd, shared: Shared
         stop: taps_stop,
     };
     let view = View::default();
+    let switches = Switches::new(pipe.clone(), &end);
+    let connection = shared.clone();
+    let reaches = move || connection.is_connected();
     let taps = [
         part("nsdb", &shared, nsdb::run(tap.clone(), view.clone())),
         part("recorder", &shared, recorder::run(tap.clone(), view.clone())),
-        part("meters", &shared, meters::run(tap, view)),
+        part("meters", &shared, meters::run(tap.clone(), view)),
+        part(
+            "leader",
+            &shared,
+            leader::run(tap, switches.clone(), reaches, leader::Patience::default()),
+        ),
     ];
     let socket = config.status_socket.clone().map(|path| {
         let shared = shared.clone();
@@ -165,6 +173,7 @@ async fn supervise(config: Arc<Config>, pipe: Pipe, end: PipeEnd, shared: Shared
     let store = Store {
         config,
         pipe,
+        switches,
         shared: shared.clone(),
         spool_stop,
         uplink_stop,
@@ -191,6 +200,7 @@ async fn supervise(config: Arc<Config>, pipe: Pipe, end: PipeEnd, shared: Shared
 struct Store {
     config: Arc<Config>,
     pipe: Pipe,
+    switches: Switches,
     shared: Shared,
     spool_stop: Stop,
     uplink_stop: Stop,
@@ -202,13 +212,14 @@ impl Store {
         let Store {
             config,
             pipe,
+            switches,
             shared,
             spool_stop,
             uplink_stop,
         } = self;
         let (opened, open) = watch::channel(None::<Arc<Spool>>);
         let (stored, stored_seen) = watch::channel(spooler::Stored::default());
-        let (settings, resend) = (end.settings.clone(), end.resend.clone());
+        let resend = end.resend.clone();
         let spooler = {
             let (config, pipe, shared_in) = (config.clone(), pipe.clone(), shared.clone());
             part("spooler", &shared, async move {
@@ -235,7 +246,7 @@ impl Store {
                     pipe,
                     spool,
                     stored: stored_seen,
-                    settings,
+                    switches,
                     resend,
                     shared: shared_in,
                     drain: DRAIN,

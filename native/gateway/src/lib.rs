@@ -10,12 +10,14 @@
 //! ```
 //!
 //! The three *taps* ([`nsdb`], [`recorder`], [`meters`]) put facts into the [`pipe`]. It gathers them to batches, which are written to
-//! the spool and synced before they count as taken over. The [`uplink`] carries what the [`session`] decides. [`Gateway`] owns the runtime
-//! on which all of it lives; nothing here knows of the JVM, and nothing here ends the process.
+//! the spool and synced before they count as taken over. The [`uplink`] carries what the [`session`] decides. Of several gateways of a
+//! site one is elected ([`leader`]) to send what must be sent once. [`Gateway`] owns the runtime on which all of it lives; nothing here knows
+//! of the JVM, and nothing here ends the process.
 
 pub mod cli;
 pub mod config;
 pub mod identity;
+pub mod leader;
 pub mod pipe;
 pub mod session;
 pub mod spooler;

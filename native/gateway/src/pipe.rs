@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -37,7 +37,8 @@ const EVENT_QUEUE: usize = 1_024;
 #[derive(Clone, Debug)]
 pub struct Pipe(Arc<Inner>);
 
-/// What may leave the site now: the site's configuration and, within that, what the service asks for.
+/// What may leave this gateway now: the site's configuration and, within that, what the service asks for and what falls to this gateway
+/// among several.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Settings {
     pub kinds: Kinds,
@@ -58,6 +59,21 @@ pub struct Gauges {
     pub meters_answered: AtomicU32,
     /// Agents that the NSDB shows as alive.
     pub agents_alive: AtomicU32,
+    /// Orders the leaders of a site: creation time of this gateway's leader node, ms by ZooKeeper's clock; 0 while it doesn't lead.
+    pub term: AtomicI64,
+    /// Whether topology and meters are held back only because this gateway doesn't lead.
+    pub waits: AtomicBool,
+    /// Times that this gateway took over from another one: what it knows of before is not what was sent last.
+    pub takeovers: AtomicU64,
+}
+
+/// Decides [`Settings`] from what the service asks for and from whether this gateway leads. Only a leader sends topology and meters.
+#[derive(Clone, Debug)]
+pub struct Switches {
+    pipe: Pipe,
+    settings: watch::Sender<Settings>,
+    /// As if this gateway led.
+    asked: Arc<Mutex<Settings>>,
 }
 
 #[derive(Debug)]
@@ -84,6 +100,64 @@ pub struct PipeEnd {
     pub settings: watch::Sender<Settings>,
     /// Counts the snapshots that were asked for.
     pub resend: watch::Sender<u64>,
+}
+
+impl Switches {
+    /// Nothing but flows and events leaves until this gateway leads.
+    pub fn new(pipe: Pipe, end: &PipeEnd) -> Switches {
+        let asked = *end.settings.borrow();
+        let switches = Switches {
+            pipe,
+            settings: end.settings.clone(),
+            asked: Arc::new(Mutex::new(asked)),
+        };
+        switches.follow();
+        switches
+    }
+
+    /// Whether these settings are new.
+    pub fn asked(&self, settings: Settings) -> bool {
+        let mut asked = self.asked.lock();
+        let changed = std::mem::replace(&mut *asked, settings) != settings;
+        self.decide(*asked);
+        changed
+    }
+
+    /// This gateway leads, by a node that was created at this time. `goes_on` says that no other gateway led since it did last.
+    pub fn lead(&self, term: i64, goes_on: bool) {
+        if !goes_on {
+            self.pipe.gauges().takeovers.fetch_add(1, Ordering::Relaxed);
+        }
+        self.turn(term);
+    }
+
+    /// Another gateway may lead.
+    pub fn follow(&self) {
+        self.turn(0);
+    }
+
+    fn turn(&self, term: i64) {
+        let asked = self.asked.lock();
+        self.pipe.gauges().term.store(term, Ordering::Relaxed);
+        self.pipe.gauges().waits.store(term == 0, Ordering::Relaxed);
+        self.decide(*asked);
+    }
+
+    pub fn leads(&self) -> bool {
+        self.pipe.gauges().term.load(Ordering::Relaxed) != 0
+    }
+
+    fn decide(&self, asked: Settings) {
+        let leads = self.leads();
+        let kinds = Kinds {
+            topology: asked.kinds.topology && leads,
+            state: asked.kinds.state && leads,
+            metering: asked.kinds.metering && leads,
+            ..asked.kinds
+        };
+        let decided = Settings { kinds, ..asked };
+        self.settings.send_if_modified(|settings| std::mem::replace(settings, decided) != decided);
+    }
 }
 
 impl Pipe {

@@ -73,6 +73,8 @@ pub struct Status {
     pub state: String,
     pub failures: Vec<String>,
     pub link: Link,
+    /// Whether it is this gateway that sends the topology and the meters of its site.
+    pub leads: bool,
     /// What may leave now.
     pub kinds: KindSwitches,
     pub lag_ms: u64,
@@ -167,6 +169,10 @@ impl Shared {
         }
     }
 
+    pub(crate) fn is_connected(&self) -> bool {
+        self.0.link.lock().state == "connected"
+    }
+
     /// A part ended with a panic.
     pub(crate) fn failed(&self, part: String) {
         self.0.failed.lock().push(part);
@@ -201,6 +207,7 @@ impl Shared {
             state: if failures.is_empty() { "running" } else { "failed" }.into(),
             failures,
             link: inner.link.lock().clone(),
+            leads: gauges.term.load(Ordering::Relaxed) != 0,
             kinds: KindSwitches {
                 topology: kinds.topology,
                 state: kinds.state,
@@ -229,6 +236,7 @@ impl Shared {
         let status = self.status();
         Report {
             at_us: status.at_us,
+            leads: status.leads,
             lag_ms: status.lag_ms,
             spool_bytes: status.spool.bytes,
             spool_limit: status.spool.limit,

@@ -21,8 +21,8 @@ use tokio::{
 
 use crate::{
     Config,
-    clock::{chain, now_us},
-    pipe::{self, Count, Pipe},
+    clock::{chain, host_name, now_us},
+    pipe::{self, Count, Pipe, Switches},
     session::{Action, Note, Session, Trouble},
     spooler::{self, Stored},
     status::Shared,
@@ -52,7 +52,7 @@ pub struct Uplink {
     pub pipe: Pipe,
     pub spool: Arc<Spool>,
     pub stored: watch::Receiver<Stored>,
-    pub settings: watch::Sender<pipe::Settings>,
+    pub switches: Switches,
     pub resend: watch::Sender<u64>,
     pub shared: Shared,
     /// How long the end may take to send what waits.
@@ -337,12 +337,7 @@ impl Loop {
             kinds: config.data.and(settings.kinds),
             metering_interval,
         };
-        let changed = self.uplink.settings.send_if_modified(|known| {
-            let changed = *known != new;
-            *known = new;
-            changed
-        });
-        if changed {
+        if self.uplink.switches.asked(new) {
             let on: Vec<_> = [
                 ("topology", new.kinds.topology),
                 ("state", new.kinds.state),
@@ -443,8 +438,4 @@ impl EventSender {
         // The loop is gone only at the very end.
         let _ = self.events.send((self.connection, event)).await;
     }
-}
-
-fn host_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| String::new(), |name| name.trim().to_owned())
 }

@@ -15,7 +15,7 @@ use std::{
 
 use insights_gateway::{
     Config, identity,
-    pipe::{Pipe, Settings as PipeSettings},
+    pipe::{Pipe, Settings as PipeSettings, Switches},
     spooler,
     status::{Shared, Status},
     tap::Stop,
@@ -96,7 +96,8 @@ impl Site {
         let shared = Shared::new(config.clone(), pipe.clone());
         let spool = Arc::new(Spool::open(spooler::options(&config.spool), 0xe90c).unwrap());
         let (stored, seen) = watch::channel(std::array::from_fn(|lane| spool.lane(lane).next));
-        let (settings, resend) = (end.settings.clone(), end.resend.clone());
+        let (switches, resend) = (Switches::new(pipe.clone(), &end), end.resend.clone());
+        switches.lead(1, true);
         let resend_seen = resend.subscribe();
         shared.set_spool(spool.clone());
         let (stop_spooler, spooler_stop) = Stop::channel();
@@ -106,7 +107,7 @@ impl Site {
             pipe: pipe.clone(),
             spool: spool.clone(),
             stored: seen,
-            settings,
+            switches,
             resend,
             shared: shared.clone(),
             drain: Duration::from_secs(2),
@@ -297,7 +298,7 @@ async fn a_deleted_key_ends_the_open_connection() {
         "{line}"
     );
     assert_eq!(lines_with("was deleted from its site").len(), 1, "told once");
-    assert_ne!(site.status().link.state, "connected");
+    until("the end of the connection", || site.status().link.state != "connected").await;
     site.stop().await;
 }
 

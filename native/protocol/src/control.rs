@@ -169,6 +169,8 @@ pub struct CommandDone {
 #[derive(Clone, Debug, Default, Encode, Decode, PartialEq)]
 pub struct Report {
     pub at_us: i64,
+    /// Whether this gateway sends the topology and the meters of its site.
+    pub leads: bool,
     /// Age of the oldest record that is not acknowledged, ms; 0 when all is.
     pub lag_ms: u64,
     pub spool_bytes: u64,

@@ -84,7 +84,10 @@ proptest! {
 #[test]
 fn the_other_kinds_come_back_as_they_were() {
     roundtrip(Payload::Topology(vec![
-        Change::SnapshotBegin { at_us: 5 },
+        Change::SnapshotBegin {
+            at_us: 5,
+            term: 1_495_000_000_000,
+        },
         Change::Put(Node {
             path: "zoom/0/models/Network/x".into(),
             data: b"name: \"a\"\n".to_vec(),

@@ -12,7 +12,10 @@ use bincode::{Decode, Encode};
 pub enum Change {
     /// A whole snapshot begins: all nodes follow, then [`Change::SnapshotEnd`]. Nodes that the reader holds and that don't occur in
     /// between are gone.
-    SnapshotBegin { at_us: i64 },
+    ///
+    /// `term` orders the gateways of a site that send its topology one after the other: one with a greater term took over from those with
+    /// smaller ones.
+    SnapshotBegin { at_us: i64, term: i64 },
     /// The snapshot is whole and had so many nodes.
     SnapshotEnd { at_us: i64, nodes: u64 },
     /// A node is there with this data.
@@ -24,7 +27,7 @@ pub enum Change {
 impl Change {
     pub fn at_us(&self) -> i64 {
         match self {
-            Change::SnapshotBegin { at_us } | Change::SnapshotEnd { at_us, .. } | Change::Delete { at_us, .. } => *at_us,
+            Change::SnapshotBegin { at_us, .. } | Change::SnapshotEnd { at_us, .. } | Change::Delete { at_us, .. } => *at_us,
             Change::Put(node) => node.at_us,
         }
     }

@@ -237,7 +237,7 @@ fn topology(criterion: &mut Criterion) {
         settings: "{}".into(),
     };
     runtime.block_on(catalog.create_account(account.clone())).unwrap();
-    let snapshot: Vec<TopologyChange> = std::iter::once(TopologyChange::SnapshotBegin { at_us: EPOCH_US })
+    let snapshot: Vec<TopologyChange> = std::iter::once(TopologyChange::SnapshotBegin { at_us: EPOCH_US, term: 1 })
         .chain((0..NODES).map(|number| {
             TopologyChange::Put(Node {
                 path: format!("zoom/0/models/Port/{}", uuid::Uuid::from_u128(number as u128)),

@@ -179,7 +179,7 @@ fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
 async fn topology_at_any_time() {
     let (_dir, catalog, site) = with_site().await;
     let at = |sequence| cursor(1, StreamKind::Topology, 1, sequence);
-    let begin = TopologyChange::SnapshotBegin { at_us: 100 };
+    let begin = TopologyChange::SnapshotBegin { at_us: 100, term: 1 };
     let first = vec![begin, put("a", "1", 1, 100), put("b", "1", 2, 101)];
     let applied = catalog.apply_topology(site, at(0), first.clone()).await.unwrap();
     assert_eq!(applied.effects.len(), 2);
@@ -232,7 +232,7 @@ async fn topology_at_any_time() {
 async fn a_second_snapshot_tells_what_went_while_nobody_looked() {
     let (_dir, catalog, site) = with_site().await;
     let snapshot = |at_us, nodes: &[(&str, &str, i64)], claimed: u64| {
-        let mut changes = vec![TopologyChange::SnapshotBegin { at_us }];
+        let mut changes = vec![TopologyChange::SnapshotBegin { at_us, term: 1 }];
         changes.extend(nodes.iter().map(|(path, data, mzxid)| put(path, data, *mzxid, at_us)));
         changes.push(TopologyChange::SnapshotEnd {
             at_us: at_us + 1,
@@ -292,6 +292,37 @@ async fn a_second_snapshot_tells_what_went_while_nobody_looked() {
         })
     );
     assert_eq!(content(&catalog.topology(site).await.unwrap()), pairs(&[("a", "1"), ("c", "2")]));
+}
+
+#[tokio::test]
+async fn only_one_gateway_is_the_source_of_a_topology() {
+    let (_dir, catalog, site) = with_site().await;
+    let apply = async |gateway, sequence, changes: Vec<TopologyChange>| {
+        let at = cursor(gateway, StreamKind::Topology, 1, sequence);
+        let applied = catalog.apply_topology(site, at, changes).await.unwrap();
+        (applied.effects.len(), applied.passed_over)
+    };
+    let begin = |at_us, term| TopologyChange::SnapshotBegin { at_us, term };
+    let end = |at_us, nodes| TopologyChange::SnapshotEnd { at_us, nodes };
+    let delete = |path: &str, at_us| TopologyChange::Delete { path: path.into(), at_us };
+    assert_eq!(apply(1, 0, vec![begin(100, 5), put("a", "1", 1, 100), end(101, 1)]).await, (1, 0));
+    // Another one that does not lead says nothing.
+    assert_eq!(apply(2, 0, vec![delete("a", 102)]).await, (0, 1));
+    // It takes over, and what the first one sent late counts no more: neither changes nor a snapshot of its old term.
+    assert_eq!(apply(2, 1, vec![begin(200, 7), put("a", "2", 2, 200), end(201, 1)]).await, (1, 0));
+    assert_eq!(apply(1, 1, vec![delete("a", 150), put("b", "1", 3, 151)]).await, (0, 2));
+    assert_eq!(apply(1, 2, vec![begin(300, 5), end(301, 0)]).await, (0, 2));
+    assert_eq!(content(&catalog.topology(site).await.unwrap()), pairs(&[("a", "2")]));
+    // A session that was renewed: the same gateway goes on, whatever its term.
+    assert_eq!(apply(2, 2, vec![put("a", "3", 4, 310)]).await, (1, 0));
+    assert_eq!(
+        apply(1, 3, vec![begin(320, 9), put("a", "3", 4, 320), put("c", "1", 5, 320), end(321, 2)]).await,
+        (1, 0)
+    );
+    // Long after all that is known a smaller term counts too: ZooKeeper was set back.
+    let later = 321 + 600_000_001;
+    assert_eq!(apply(2, 3, vec![begin(later, 2), put("d", "1", 1, later), end(later, 1)]).await, (3, 0));
+    assert_eq!(content(&catalog.topology(site).await.unwrap()), pairs(&[("d", "1")]));
 }
 
 #[tokio::test]

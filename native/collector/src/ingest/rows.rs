@@ -29,7 +29,7 @@ pub(super) fn topology(changes: Vec<Change>) -> Vec<TopologyChange> {
     changes
         .into_iter()
         .map(|change| match change {
-            Change::SnapshotBegin { at_us } => TopologyChange::SnapshotBegin { at_us },
+            Change::SnapshotBegin { at_us, term } => TopologyChange::SnapshotBegin { at_us, term },
             Change::SnapshotEnd { at_us, nodes } => TopologyChange::SnapshotEnd { at_us, nodes },
             Change::Delete { path, at_us } => TopologyChange::Delete { path, at_us },
             Change::Put(node) => TopologyChange::Put(catalog::Node {

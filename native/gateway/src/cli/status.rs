@@ -71,6 +71,14 @@ fn text(status: &status::Status, out: &mut impl Write) -> io::Result<()> {
             if offset > 0 { "behind" } else { "ahead of" }
         )?;
     }
+    writeln!(
+        out,
+        "role         {}",
+        match status.leads {
+            true => "leader: sends topology, meters and flows",
+            false => "follower: sends flows; another gateway of the site sends topology and meters",
+        }
+    )?;
     writeln!(out, "lag          {:.1} s", status.lag_ms as f64 / 1_000.0)?;
     match status.spool.open {
         true => writeln!(out, "spool        {} of {}", size(status.spool.bytes), size(status.spool.limit))?,

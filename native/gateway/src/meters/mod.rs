@@ -77,6 +77,8 @@ struct Collector {
     journal: Option<Journal>,
     /// Readings of before the start, of agents that have not been seen since.
     before: BTreeMap<Uuid, Baseline>,
+    /// Takeovers from other gateways that were seen.
+    takeovers: u64,
 }
 
 /// Where an agent answered and what, or why it did not.
@@ -115,6 +117,7 @@ impl Collector {
             told_too_many: false,
             journal: None,
             before: BTreeMap::new(),
+            takeovers: 0,
         }
     }
 
@@ -169,19 +172,42 @@ impl Collector {
                 version.mark_unchanged();
                 self.take_agents(now, interval);
             }
+            let (takeovers, waits) = {
+                let gauges = self.tap.pipe.gauges();
+                (gauges.takeovers.load(Ordering::Relaxed), gauges.waits.load(Ordering::Relaxed))
+            };
+            if std::mem::replace(&mut self.takeovers, takeovers) != takeovers {
+                // Another gateway has sent what was counted since.
+                self.forget_readings();
+            }
             if wanted {
                 self.ask(now, interval);
+            } else if waits {
+                self.pause();
             } else {
-                self.requests.abort_all();
-                self.agents.values_mut().for_each(State::reset);
-                self.before.clear();
-                let cleared = self.journal.as_mut().map_or(Ok(()), Journal::clear);
-                self.kept(cleared);
+                self.forget_readings();
             }
             self.hear().await;
             let answered = self.agents.values().filter(|state| state.alive && state.answered).count();
             self.tap.pipe.gauges().meters_answered.store(answered as u32, Ordering::Relaxed);
         }
+    }
+
+    /// Asks nobody for now.
+    fn pause(&mut self) {
+        self.requests.abort_all();
+        for state in self.agents.values_mut() {
+            (state.asked, state.failures, state.answered) = (false, 0, false);
+        }
+    }
+
+    /// What is read next is a first reading.
+    fn forget_readings(&mut self) {
+        self.pause();
+        self.agents.values_mut().for_each(|state| state.baseline.clear());
+        self.before.clear();
+        let cleared = self.journal.as_mut().map_or(Ok(()), Journal::clear);
+        self.kept(cleared);
     }
 
     /// Takes over which agents are alive.
@@ -329,12 +355,6 @@ impl State {
             failures: 0,
             answered: false,
         }
-    }
-
-    /// Nothing is read for now: what comes after is a first reading.
-    fn reset(&mut self) {
-        self.baseline.clear();
-        (self.asked, self.failures, self.answered) = (false, 0, false);
     }
 }
 

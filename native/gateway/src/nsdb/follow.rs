@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The MidoInsights authors
 
-use std::{collections::VecDeque, pin::Pin, time::Duration};
+use std::{collections::VecDeque, pin::Pin, sync::atomic::Ordering, time::Duration};
 
 use insights_protocol::event::Level;
 use tokio::time::{Instant, sleep};
@@ -166,6 +166,7 @@ impl<'a> Follower<'a> {
                 log::warn!("{text}");
                 self.pipe.event(event(Level::Warning, "nsdb.replaced", text, &[]));
                 self.shipper.now_us = now_us();
+                self.shipper.term = self.term();
                 self.view.clear();
                 self.tracker = Tracker::new(&mut self.shipper);
                 self.snapshot_began = Instant::now();
@@ -335,8 +336,13 @@ impl<'a> Follower<'a> {
 
     fn resend(&mut self) {
         self.shipper.now_us = now_us();
+        self.shipper.term = self.term();
         self.snapshot_began = Instant::now();
         self.tracker.resend(&mut self.shipper);
+    }
+
+    fn term(&self) -> i64 {
+        self.pipe.gauges().term.load(Ordering::Relaxed)
     }
 }
 

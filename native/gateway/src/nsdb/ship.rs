@@ -25,6 +25,8 @@ pub(super) struct Shipper {
     pub kinds: Kinds,
     /// Time of what is found now, µs since the epoch.
     pub now_us: i64,
+    /// The leader's term that snapshots carry.
+    pub term: i64,
     view: View,
     out: VecDeque<Change>,
     bytes: usize,
@@ -37,6 +39,7 @@ impl Shipper {
         Shipper {
             kinds,
             now_us,
+            term: 0,
             view,
             out: VecDeque::new(),
             bytes: 0,
@@ -86,7 +89,10 @@ impl Shipper {
 impl Sink for Shipper {
     fn begin(&mut self) {
         if self.kinds.topology {
-            self.push(Change::SnapshotBegin { at_us: self.now_us });
+            self.push(Change::SnapshotBegin {
+                at_us: self.now_us,
+                term: self.term,
+            });
         }
     }
 

@@ -181,6 +181,10 @@ const STEPS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX account_tokens_email ON account_tokens (purpose, email_key);
     CREATE INDEX account_tokens_end ON account_tokens (expires_us);",
+    // 3
+    "ALTER TABLE topology_snapshots ADD COLUMN source BLOB;
+    ALTER TABLE topology_snapshots ADD COLUMN term INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE topology_snapshots ADD COLUMN last_us INTEGER NOT NULL DEFAULT 0;",
 ];
 
 /// Keeps a copy of a database that is about to be migrated beside it, `catalog.sqlite.v1` for one of version 1, in place of an earlier copy of

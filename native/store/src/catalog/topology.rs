@@ -4,6 +4,7 @@
 //! Every version of every node, each with the span in which it held.
 
 use rusqlite::{Connection, OptionalExtension, Params, Row, Transaction, params};
+use uuid::Uuid;
 
 use super::{Catalog, Node, NodeVersion, SnapshotDone, TopologyApplied, TopologyChange, TopologyEffect, streams};
 use crate::{
@@ -11,11 +12,18 @@ use crate::{
     ids::{Appended, Cursor, Period, SiteId},
 };
 
+/// A snapshot that is younger than all that is known by more than this is taken even from a gateway whose term is over: ZooKeeper's clock, or
+/// its database, was set back.
+const SET_BACK_US: i64 = 600_000_000;
+
 const VERSION: &str = "SELECT n.path, v.data, v.mzxid, v.version, v.ctime_ms, v.mtime_ms, v.ephemeral_owner, v.at_us, v.valid_from_us, v.valid_to_us
      FROM topology_versions v JOIN topology_nodes n ON n.id = v.node";
 
 impl Catalog {
     /// Applies a batch of changes and moves its cursor, both or neither, and only once. Batches of a stream come in order.
+    ///
+    /// One gateway at a time is the source of a site's topology: another one becomes it with a snapshot of a greater term, and from then on
+    /// what the former one still sends is passed over.
     pub async fn apply_topology(&self, site: SiteId, cursor: Cursor, changes: Vec<TopologyChange>) -> Result<TopologyApplied, StoreError> {
         self.write(move |tx| {
             if streams::sequence(tx, site, cursor.stream)?.is_some_and(|durable| cursor.sequence <= durable) {
@@ -23,6 +31,7 @@ impl Catalog {
                     appended: Appended::Duplicate,
                     effects: Vec::new(),
                     snapshot: None,
+                    passed_over: 0,
                 });
             }
             streams::advance(tx, site, cursor)?;
@@ -31,9 +40,14 @@ impl Catalog {
                 appended: Appended::Committed,
                 effects: Vec::new(),
                 snapshot: None,
+                passed_over: 0,
             };
             for change in changes {
-                apply(tx, site, &mut state, change, &mut applied)?;
+                if state.takes(cursor.stream.gateway, &change) {
+                    apply(tx, site, &mut state, change, &mut applied)?;
+                } else {
+                    applied.passed_over += 1;
+                }
             }
             state.save(tx, site)?;
             Ok(applied)
@@ -93,58 +107,87 @@ impl Catalog {
     }
 }
 
-/// The snapshot of a site that is being received, if one is.
+/// The snapshot of a site that is being received, if one is, and who sends it.
+#[derive(Default)]
 struct State {
     /// Number of the last snapshot that began; nodes carry the number of the one that last had them.
     generation: i64,
     running: bool,
     /// Nodes that were put in the running snapshot and deleted again before its end.
     deleted: i64,
+    /// The gateway that sends the topology, and its term.
+    source: Option<Uuid>,
+    term: i64,
+    /// Time of the newest change.
+    last_us: i64,
 }
 
 impl State {
     fn load(tx: &Transaction<'_>, site: SiteId) -> Result<Self, StoreError> {
         tx.query_row(
-            "SELECT generation, running, deleted FROM topology_snapshots WHERE site = ?",
+            "SELECT generation, running, deleted, source, term, last_us FROM topology_snapshots WHERE site = ?",
             [site.0.as_bytes()],
             |row| {
                 Ok(Self {
                     generation: row.get(0)?,
                     running: row.get(1)?,
                     deleted: row.get(2)?,
+                    source: row.get::<_, Option<[u8; 16]>>(3)?.map(Uuid::from_bytes),
+                    term: row.get(4)?,
+                    last_us: row.get(5)?,
                 })
             },
         )
         .optional()
-        .map(|state| {
-            state.unwrap_or(Self {
-                generation: 0,
-                running: false,
-                deleted: 0,
-            })
-        })
+        .map(Option::unwrap_or_default)
         .map_err(StoreError::catalog("read the snapshot's state"))
     }
 
     fn save(&self, tx: &Transaction<'_>, site: SiteId) -> Result<(), StoreError> {
         tx.execute(
-            "INSERT INTO topology_snapshots (site, generation, running, deleted) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (site) DO UPDATE SET generation = ?2, running = ?3, deleted = ?4",
-            params![site.0.as_bytes(), self.generation, self.running, self.deleted],
+            "INSERT INTO topology_snapshots (site, generation, running, deleted, source, term, last_us) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (site) DO UPDATE SET generation = ?2, running = ?3, deleted = ?4, source = ?5, term = ?6, last_us = ?7",
+            params![
+                site.0.as_bytes(),
+                self.generation,
+                self.running,
+                self.deleted,
+                self.source.as_ref().map(Uuid::as_bytes),
+                self.term,
+                self.last_us
+            ],
         )
         .map_err(StoreError::catalog("keep the snapshot's state"))?;
         Ok(())
+    }
+
+    /// Whether a change of this gateway counts. A snapshot makes its gateway the source, unless the gateway's term is over.
+    fn takes(&mut self, gateway: Uuid, change: &TopologyChange) -> bool {
+        let is_source = self.source.is_none_or(|source| source == gateway);
+        let (takes, at_us) = match change {
+            TopologyChange::SnapshotBegin { at_us, term } => {
+                let takes = is_source || *term > self.term || *at_us > self.last_us.saturating_add(SET_BACK_US);
+                if takes {
+                    (self.source, self.term) = (Some(gateway), *term);
+                }
+                (takes, *at_us)
+            }
+            TopologyChange::SnapshotEnd { at_us, .. } | TopologyChange::Delete { at_us, .. } => (is_source, *at_us),
+            TopologyChange::Put(node) => (is_source, node.at_us),
+        };
+        if takes {
+            self.last_us = self.last_us.max(at_us);
+        }
+        takes
     }
 }
 
 fn apply(tx: &Transaction<'_>, site: SiteId, state: &mut State, change: TopologyChange, applied: &mut TopologyApplied) -> Result<(), StoreError> {
     match change {
         TopologyChange::SnapshotBegin { .. } => {
-            *state = State {
-                generation: state.generation + 1,
-                running: true,
-                deleted: 0,
-            }
+            state.generation += 1;
+            state.running = true;
+            state.deleted = 0;
         }
         TopologyChange::SnapshotEnd { at_us, nodes } => {
             if state.running {

@@ -106,10 +106,20 @@ pub struct Gateway {
 /// A change of the NSDB, as the gateway saw it. Paths are relative to the root key.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum TopologyChange {
-    SnapshotBegin { at_us: i64 },
-    SnapshotEnd { at_us: i64, nodes: u64 },
+    /// `term` orders the gateways of a site that send its topology one after the other.
+    SnapshotBegin {
+        at_us: i64,
+        term: i64,
+    },
+    SnapshotEnd {
+        at_us: i64,
+        nodes: u64,
+    },
     Put(Node),
-    Delete { path: String, at_us: i64 },
+    Delete {
+        path: String,
+        at_us: i64,
+    },
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -143,6 +153,8 @@ pub struct TopologyApplied {
     pub effects: Vec<TopologyEffect>,
     /// Set when the batch ended a snapshot.
     pub snapshot: Option<SnapshotDone>,
+    /// Changes that were passed over, since another gateway has taken over the site's topology.
+    pub passed_over: u64,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]

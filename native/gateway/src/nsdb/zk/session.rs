@@ -38,7 +38,13 @@ pub struct Session {
 impl Session {
     /// Opens a new session.
     pub async fn open(endpoints: &Endpoints, session_timeout: Duration) -> Result<Session, ZkError> {
-        let link = Link::open(endpoints, &SessionKey::default(), session_timeout, 0).await?;
+        Session::resume(endpoints, &SessionKey::default(), session_timeout).await
+    }
+
+    /// Goes on with a session whose connection was lost, without its watches; a new one for the default key. [`LinkError::Expired`] says
+    /// that the session is gone, and its ephemeral nodes with it.
+    pub async fn resume(endpoints: &Endpoints, key: &SessionKey, session_timeout: Duration) -> Result<Session, ZkError> {
+        let link = Link::open(endpoints, key, session_timeout, 0).await?;
         Ok(Session {
             link,
             chroot: endpoints.chroot.clone(),
