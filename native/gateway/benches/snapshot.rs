@@ -59,16 +59,15 @@ async fn run(objects: usize) {
     let (directories, leaves) = fill(&zookeeper, objects).await;
     println!("{} objects and entries in {} directories", leaves.len(), directories.len());
 
-    let (mut raw, mut raw_cpu) = (Vec::new(), Vec::new());
+    // In turns, so that what else the machine does is in both.
+    let (mut raw, mut raw_cpu, mut tap, mut tap_cpu) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut grown = 0;
     for _ in 0..ROUNDS {
         let (began, used) = (Instant::now(), cpu());
         read(&zookeeper, &directories, &leaves).await;
         raw.push(began.elapsed());
         raw_cpu.push(cpu() - used);
-    }
-    let (mut tap, mut tap_cpu) = (Vec::new(), Vec::new());
-    let mut grown = 0;
-    for _ in 0..ROUNDS {
+
         let (before, used) = (resident(), cpu());
         let (took, nodes, site) = snapshot(&zookeeper).await;
         assert_eq!(nodes as usize, leaves.len());
@@ -89,7 +88,11 @@ async fn run(objects: usize) {
     );
     let (raw_cpu, tap_cpu) = (median(raw_cpu), median(tap_cpu));
     println!("CPU time of this process: raw {} ms, tap {} ms", raw_cpu.as_millis(), tap_cpu.as_millis());
-    println!("{NODE_BYTES} bytes a remembered node; the process grew by {} MiB at most", grown >> 20);
+    println!(
+        "{NODE_BYTES} bytes a remembered node; the process grew by {} KiB at most, {} bytes an object",
+        grown >> 10,
+        grown / leaves.len()
+    );
 
     // A lost connection: until a change that came meanwhile is here.
     let (_, _, mut site) = snapshot(&zookeeper).await;

@@ -19,8 +19,8 @@ use settings::Settings;
 
 /// Check everything between this machine, the service, ZooKeeper and the agents, and say what to do.
 ///
-/// The plugin's settings are read where it reads them: ZooKeeper from midonet.conf, the keys below insights_cloud from MidoNet's
-/// configuration in ZooKeeper. Options take their place. The exit status is 1 when there is a problem.
+/// A running plugin tells its settings. Otherwise they are read where it reads them: ZooKeeper from midonet.conf, the keys below
+/// insights_cloud from MidoNet's configuration in ZooKeeper. Options take their place. The exit status is 1 when there is a problem.
 #[derive(Args, Debug)]
 pub(crate) struct Check {
     /// Servers of ZooKeeper, instead of those in midonet.conf
@@ -82,7 +82,7 @@ impl Check {
         let mut findings = Vec::new();
         let status = crate::status::ask(&self.socket.path).await.ok();
         findings.push(site::plugin(status.as_ref(), &self.socket.path));
-        let mut settings = Settings::new(self);
+        let mut settings = Settings::new(self, status.as_ref());
         let mut nsdb = nsdb::open(&settings, &mut findings).await;
         if let Some(nsdb) = &mut nsdb {
             settings.layers = nsdb.layers(settings.host_id, &mut findings).await;

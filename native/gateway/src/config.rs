@@ -31,7 +31,7 @@
 //! Unknown keys are kept out with a warning. Keys that end in `_description` or `_type`, and `schemaVersion`, belong to MidoNet's schema
 //! and are passed over.
 
-use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, net::IpAddr, path::PathBuf, time::Duration};
 
 use insights_protocol::Kinds;
 use serde_json::Value;
@@ -240,6 +240,36 @@ impl Config {
             host_id,
             unknown,
         })
+    }
+
+    /// The value of each of [`KEYS`] as the key takes it: what is in force, wherever it came from.
+    pub fn settings(&self) -> BTreeMap<String, String> {
+        let path = |path: &PathBuf| path.display().to_string();
+        let optional = |value: &Option<PathBuf>| value.as_ref().map(path).unwrap_or_default();
+        let Config { gateway, recorder, data, .. } = self;
+        let values = [
+            self.enabled.to_string(),
+            gateway.host.clone(),
+            gateway.port.to_string(),
+            optional(&gateway.ca_file),
+            gateway.server_name.clone(),
+            recorder.host.clone().unwrap_or_default(),
+            recorder.port.to_string(),
+            recorder.bind.to_string(),
+            recorder.max_connections.to_string(),
+            recorder.clients.to_string(),
+            data.topology.to_string(),
+            data.state.to_string(),
+            data.metering.to_string(),
+            data.flows.to_string(),
+            format!("{}ms", self.metering_interval.as_millis()),
+            path(&self.spool.path),
+            format!("{}B", self.spool.max_bytes),
+            path(&self.identity_path),
+            optional(&self.status_socket),
+            self.log_level.to_string().to_lowercase(),
+        ];
+        KEYS.map(str::to_owned).into_iter().zip(values).collect()
     }
 }
 

@@ -4,6 +4,7 @@
 //! How the gateway is: one place that the parts write to, and that statistics, reports and `mn-insights status` read.
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     sync::{Arc, atomic::Ordering},
 };
@@ -88,7 +89,18 @@ pub struct Status {
     pub agents_refused: u64,
     pub agents_alive: u32,
     pub meters_answered: u32,
+    /// Of the whole process, which is MidoNet's.
     pub memory_bytes: u64,
+    /// What is in force, by key below `insights_cloud`.
+    pub settings: BTreeMap<String, String>,
+    pub zookeeper: ZookeeperStatus,
+}
+
+/// Where the plugin finds MidoNet's database.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ZookeeperStatus {
+    pub hosts: String,
+    pub root_key: String,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -228,6 +240,11 @@ impl Shared {
             agents_alive: gauges.agents_alive.load(Ordering::Relaxed),
             meters_answered: gauges.meters_answered.load(Ordering::Relaxed),
             memory_bytes: resident_bytes(),
+            settings: inner.config.settings(),
+            zookeeper: ZookeeperStatus {
+                hosts: inner.config.zookeeper.hosts.clone(),
+                root_key: inner.config.zookeeper.root_key.clone(),
+            },
         }
     }
 

@@ -3,13 +3,13 @@
 
 //! Everything together: what the simulated cloud made is what the manager shows, and nothing is lost or doubled when parts are killed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use insights_e2e::manager::Browser;
 use insights_e2e::oracle::{self, Mark};
-use insights_e2e::process::Process;
+use insights_e2e::process::{Process, run};
 use insights_e2e::stack::{Account, Places, Served};
 use serde_json::Value;
 
@@ -63,6 +63,22 @@ fn signed_in(web: &str) -> Result<(Browser, String)> {
         .context("the dashboard has no link to a site")?
         .to_owned();
     Ok((browser, site))
+}
+
+/// What `mn-insights check` finds: verdict and finding by the name of the check. Whoever has a remedy says what to do.
+async fn check(places: &Places, options: &[&str]) -> Result<BTreeMap<String, (String, String)>> {
+    let output = places.program("mn-insights").args(["check", "--json"]).args(options).output().await?;
+    let findings: Vec<Value> = serde_json::from_slice(&output.stdout)?;
+    let mut found = BTreeMap::new();
+    let mut problem = false;
+    for finding in &findings {
+        let text = |name: &str| finding[name].as_str().unwrap_or_default().to_owned();
+        ensure!((text("verdict") == "good") == text("remedy").is_empty(), "{finding}");
+        problem |= text("verdict") == "problem";
+        found.insert(text("check"), (text("verdict"), text("found")));
+    }
+    ensure!(output.status.success() != problem, "the exit status tells a problem: {found:#?}");
+    Ok(found)
 }
 
 /// The simulation's limit is reached and everything that agents could send is sent: the count of sent records stands still.
@@ -163,6 +179,34 @@ async fn the_manager_shows_what_the_simulator_made() -> Result<()> {
             "{line}"
         );
     }
+
+    // What the site's own tool says, with nothing told to it but where the plugin answers.
+    let socket = places.dir.join("gateway/status.sock");
+    let status: Value = serde_json::from_str(&run(places.program("mn-insights").args(["status", "--json", "--socket"]).arg(&socket)).await?)?;
+    assert_eq!(
+        (&status["link"]["state"], &status["settings"]["metering.interval"]),
+        (&"connected".into(), &"2000ms".into())
+    );
+    let found = check(&places, &["--socket", &socket.display().to_string()]).await?;
+    for name in [
+        "plugin",
+        "ZooKeeper",
+        "configuration",
+        "identity",
+        "name resolution",
+        "UDP",
+        "TLS",
+        "clock",
+        "spool",
+        "recorder clients",
+        "agents' settings",
+    ] {
+        assert_eq!(found.get(name).map(|finding| &finding.0[..]), Some("good"), "{name}: {found:#?}");
+    }
+    // All parts are on one machine, which no real site is.
+    assert_eq!(found["recorder address"].0, "warning", "{found:#?}");
+    assert!(found["identity"].1.contains(&places.fingerprint().await?), "{found:#?}");
+
     assert!(
         cluster
             .stop(Duration::from_secs(15))
@@ -171,6 +215,37 @@ async fn the_manager_shows_what_the_simulator_made() -> Result<()> {
             .is_some_and(|code| code == 143 || code == 0),
         "the daemon's orderly stop"
     );
+    // Without the plugin, and without a key, it says what is missing.
+    let (host, port) = served.ingest.rsplit_once(':').context("the address has no port")?;
+    let socket = socket.display().to_string();
+    let nowhere = places.dir.join("nowhere").display().to_string();
+    let (host, port, identity) = (
+        format!("gateway.host={host}"),
+        format!("gateway.port={port}"),
+        format!("identity.path={nowhere}"),
+    );
+    let options = [
+        "--socket",
+        &socket,
+        "--zookeeper",
+        &hosts,
+        "--set",
+        &host,
+        "--set",
+        &port,
+        "--set",
+        &identity,
+    ];
+    let found = check(&places, &options).await?;
+    for (name, verdict, text) in [
+        ("plugin", "warning", "does not answer"),
+        ("identity", "problem", "there is no identity"),
+        ("recorder address", "warning", "not registered"),
+        ("clock", "unknown", "when the plugin connects"),
+    ] {
+        let finding = found.get(name).with_context(|| format!("no finding of {name}: {found:#?}"))?;
+        assert!(finding.0 == verdict && finding.1.contains(text), "{name}: {finding:?}");
+    }
     assert!(collector.stop(Duration::from_secs(15)).await?.success(), "the collector's orderly stop");
     Ok(())
 }

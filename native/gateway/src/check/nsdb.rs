@@ -12,7 +12,10 @@ use midonet::{
 use tokio::{net::TcpStream, time::timeout};
 use uuid::Uuid;
 
-use super::{Finding, settings::Settings};
+use super::{
+    Finding,
+    settings::{SCHEMA, Settings},
+};
 use crate::{
     Config,
     clock::chain,
@@ -238,7 +241,7 @@ impl Nsdb {
         let data = self.data(&format!("config/templates/{DEFAULT_TEMPLATE}")).await?;
         let _ = layers.push("default template", &data);
         for (name, data) in &self.schemas {
-            let _ = layers.push(format!("schema {name}"), data);
+            let _ = layers.push(format!("{SCHEMA}{name}"), data);
         }
         Ok(layers)
     }

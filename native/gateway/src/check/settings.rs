@@ -3,14 +3,17 @@
 
 //! The settings as the plugin would find them.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use midonet::config::Layers;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{Check, Finding};
-use crate::{Config, clock::chain, config::KEYS};
+use crate::{Config, clock::chain, config::KEYS, status::Status};
+
+/// What the names of the layers begin with that hold schemas.
+pub(super) const SCHEMA: &str = "schema ";
 
 const HOST_ID_FILES: [&str; 2] = ["/etc/midonet_host_id.properties", "/etc/midolman/host_uuid.properties"];
 
@@ -20,16 +23,23 @@ pub(super) struct Settings {
     pub(super) host_id: Option<Uuid>,
     /// MidoNet's configuration for this machine; empty where ZooKeeper was not reached.
     pub(super) layers: Layers,
+    /// What the running plugin has in force.
+    running: Option<BTreeMap<String, String>>,
 }
 
 impl Settings {
-    pub(super) fn new(check: &Check) -> Settings {
-        let (hosts, root) = bootstrap(&check.midonet_conf);
+    pub(super) fn new(check: &Check, status: Option<&Status>) -> Settings {
+        let (hosts, root) = match status.map(|status| &status.zookeeper) {
+            Some(zookeeper) => (Some(zookeeper.hosts.clone()), Some(zookeeper.root_key.clone())),
+            None => bootstrap(&check.midonet_conf),
+        };
+        let running_id = status.and_then(|status| Uuid::parse_str(&status.host_id).ok());
         Settings {
             zookeeper: check.zookeeper.clone().or(hosts).unwrap_or_else(|| "127.0.0.1:2181".into()),
             root_key: check.root.clone().or(root).unwrap_or_else(|| "/midonet".into()),
-            host_id: check.host_id.or_else(host_id),
+            host_id: check.host_id.or(running_id).or_else(host_id),
             layers: Layers::new(),
+            running: status.map(|status| status.settings.clone()),
         }
     }
 
@@ -37,15 +47,35 @@ impl Settings {
     pub(super) fn config(&self, check: &Check, findings: &mut Vec<Finding>) -> Option<Config> {
         let name = "configuration";
         let mut own = Map::new();
+        let mut configured = BTreeMap::new();
         for key in KEYS {
             match self.layers.get(&format!("insights_cloud.{key}")) {
-                Ok(Some(setting)) => insert(&mut own, key, setting.text.into()),
+                Ok(Some(setting)) => {
+                    insert(&mut own, key, setting.text.into());
+                    // A schema has the defaults, which other places may have replaced.
+                    if !setting.layer.starts_with(SCHEMA) {
+                        configured.insert(key, setting.text.to_owned());
+                    }
+                }
                 Ok(None) => {}
                 Err(error) => findings.push(Finding::warning(
                     name,
                     error.to_string(),
                     "write the value itself with mn-conf; its default is taken here",
                 )),
+            }
+        }
+        if let Some(running) = &self.running {
+            let waiting = waiting(&configured, running);
+            if !waiting.is_empty() {
+                findings.push(Finding::warning(
+                    name,
+                    format!("the plugin runs with other settings than are configured now: {}", waiting.join(", ")),
+                    "restart the MidoNet Cluster on this machine, so that they take effect",
+                ));
+            }
+            for (key, value) in running {
+                insert(&mut own, key, value.as_str().into());
             }
         }
         for (key, value) in &check.set {
@@ -86,6 +116,28 @@ impl Settings {
             }
         }
     }
+}
+
+/// Keys whose configured value is not the one in force. Values are compared as the plugin reads them: `10s` is `10000ms`.
+fn waiting(configured: &BTreeMap<&str, String>, running: &BTreeMap<String, String>) -> Vec<String> {
+    let read = |key: &str, value: &str| {
+        let mut own = Map::new();
+        insert(&mut own, key, value.into());
+        let json = json!({"insights_cloud": own, "host_id": Uuid::max().to_string()});
+        Config::from_json(&json.to_string()).ok()?.settings().remove(key)
+    };
+    let differs = |key: &str, value: &str| {
+        let in_force = running.get(key).map(String::as_str);
+        match key {
+            // Empty is the host's name.
+            "gateway.server_name" if value.is_empty() => in_force != running.get("gateway.host").map(String::as_str),
+            _ => read(key, value).as_deref() != in_force,
+        }
+    };
+    let found = configured.iter().filter(|(key, value)| differs(key, value));
+    found
+        .map(|(key, value)| format!("insights_cloud.{key} is {value:?} and not yet in force"))
+        .collect()
 }
 
 /// ZooKeeper's hosts and MidoNet's root as midonet.conf has them.
@@ -145,6 +197,26 @@ mod tests {
         .unwrap();
         assert_eq!(bootstrap(&file), (Some("a:1,b:2".into()), Some("/m".into())));
         assert_eq!(bootstrap(Path::new("/nowhere")), (None, None));
+    }
+
+    #[test]
+    fn what_takes_effect_after_a_restart_is_told() {
+        let json = json!({"insights_cloud": {"gateway": {"host": "a"}}, "host_id": Uuid::max().to_string()});
+        let running = Config::from_json(&json.to_string()).unwrap().settings();
+        let waiting = |key: &'static str, value: &str| waiting(&BTreeMap::from([(key, value.to_owned())]), &running);
+        for (key, value) in [
+            ("metering.interval", "10000"),
+            ("spool.max_size", "2 GiB"),
+            ("gateway.host", "a"),
+            ("gateway.server_name", ""),
+        ] {
+            assert!(waiting(key, value).is_empty(), "{key}");
+        }
+        assert_eq!(
+            waiting("gateway.host", "b"),
+            ["insights_cloud.gateway.host is \"b\" and not yet in force"]
+        );
+        assert_eq!(waiting("metering.interval", "never").len(), 1);
     }
 
     #[test]

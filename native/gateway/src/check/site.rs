@@ -59,9 +59,9 @@ pub(super) fn identity(config: &Config) -> Finding {
 pub(super) fn clock(status: Option<&Status>) -> Finding {
     let name = "clock";
     match status.and_then(|status| status.link.clock_offset_ms) {
-        Some(offset) if offset.abs() <= GOOD_OFFSET_MS => Finding::good(name, format!("{offset} ms beside the service's")),
+        Some(offset) if offset.abs() <= GOOD_OFFSET_MS => Finding::good(name, format!("{} ms {} the service's", offset.abs(), side(offset))),
         Some(offset) => {
-            let found = format!("{:.1} s beside the service's", offset as f64 / 1_000.0);
+            let found = format!("{:.1} s {} the service's", offset.abs() as f64 / 1_000.0, side(offset));
             Finding::warning(
                 name,
                 found,
@@ -74,6 +74,11 @@ pub(super) fn clock(status: Option<&Status>) -> Finding {
             "look again when the plugin is connected",
         ),
     }
+}
+
+/// Where our clock is; the offset is the service's clock less ours.
+fn side(offset_ms: i64) -> &'static str {
+    if offset_ms > 0 { "behind" } else { "ahead of" }
 }
 
 pub(super) fn spool(config: &Config, status: Option<&Status>) -> Finding {

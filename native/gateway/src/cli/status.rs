@@ -96,7 +96,7 @@ fn text(status: &status::Status, out: &mut impl Write) -> io::Result<()> {
             status.agents_refused
         )?;
     }
-    writeln!(out, "memory       {}", size(status.memory_bytes))?;
+    writeln!(out, "memory       {}, with all else of its process", size(status.memory_bytes))?;
     writeln!(
         out,
         "\n{:<10} {:>12} {:>9} {:>9} {:>12} {:>9} {:>12}",

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The MidoInsights authors
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -125,6 +127,30 @@ fn the_list_of_keys_is_that_of_the_reader() {
     // A value that nothing allows: each key complains for itself, and none is unknown.
     for key in KEYS {
         assert!(error(key, json!(["x"])).contains(&format!("insights_cloud.{key} is")), "{key}");
+    }
+}
+
+#[test]
+fn what_is_in_force_is_told_as_the_keys_take_it() {
+    let own = json!({
+        "gateway": {"host": "::1", "port": "4433", "server_name": "collector", "ca_file": "/etc/ca.pem"},
+        "recorder": {"host": "192.0.2.1", "port": 0, "bind": "::", "clients": "hosts 10.1.2.3/8"},
+        "data": {"flows": "off"}, "metering": {"interval": 1500}, "spool": {"max_size": "1.5 GiB", "path": "/s"},
+        "log": {"level": "DEBUG"}, "status": {"socket": ""}, "identity": {"path": "/i"},
+    });
+    for own in [own, json!({})] {
+        let config = with(own).unwrap();
+        let settings = config.settings();
+        assert_eq!(settings.keys().map(String::as_str).collect::<BTreeSet<_>>(), KEYS.into());
+        let mut again = json!({});
+        for (key, value) in settings {
+            let (section, name) = key.split_once('.').map_or((None, key.as_str()), |(section, name)| (Some(section), name));
+            match section {
+                Some(section) => again[section][name] = json!(value),
+                None => again[name] = json!(value),
+            }
+        }
+        assert_eq!(with(again).unwrap(), config);
     }
 }
 
