@@ -37,6 +37,8 @@ async function places(context) {
     `d/router/${routers[0].id}`, `d/port/${vm.id}`, `d/port/${vm.id}/rules`, `d/host/${hosts[0].id}`, `d/security_group/${groups[0].id}`,
     `d/load_balancer/${balancers[0].id}`, `d/chain/${chains[0].id}`,
     "flows", `flows?filter=result+%3D+dropped&flow=${flows[0].id}`, "flows?filter=src.prt+%3D+5", "flows?filter=ttl+%3D+1", "flows?period=2001-01-01",
+    "flows/top", "flows/top?by=src.network,dst.network,dst.port&filter=proto+%3D+tcp", "flows/top?filter=src.prt+%3D+5",
+    "reports", "reports?type=total", "reports?type=networks&top=5", "reports?period=2001-01-01", "events?kind=account",
     "events", "site", "site/gateways/aa000000-0000-4000-8000-000000000004", "search?q=vm", "search",
   ];
 }
@@ -129,6 +131,98 @@ test("a kind of data is switched off after a question, and on again", async () =
   await page.getByRole("button", { name: "Resend" }).click();
   assert.equal(await page.getByRole("alert").textContent(), "The gateway is not connected.");
   assert.deepEqual(complaints.filter((text) => !text.includes("422")), []);
+  await context.close();
+});
+
+const table = (text) => text.trim().split("\r\n").map((line) => line.split(","));
+
+test("reports, their files, the topology and the period before agree", async () => {
+  const { page, context, at, complaints } = await signedIn(browser, server);
+  const to = new Date(Date.now() - 3_600_000).toISOString().slice(0, 19);
+  const period = `period=${new Date(Date.now() - 7_200_000).toISOString().slice(0, 19)}+-+${to}`;
+  const report = async (type, rest = "") => {
+    const [head, ...rows] = table(await (await context.request.get(at(`reports?type=${type}&format=csv&${period}${rest}`))).text());
+    return rows.map((row) => Object.fromEntries(row.map((value, place) => [head[place], value])));
+  };
+  const [northSouth, total, networks] = [await report("north-south"), await report("total"), await report("networks")];
+  assert.ok(northSouth.length > 1 && total.length > 1 && networks.length > 1);
+  for (const row of northSouth) {
+    const same = total.find((other) => other.id === row.id);
+    assert.ok(Math.abs(same.north_south_bytes - row.total_bytes) <= 2, row.id);
+    assert.ok(Math.abs(row.in_bytes - -row.out_bytes - row.total_bytes) <= 2);
+    // The hour before has data, too.
+    assert.ok(row.previous_total_bytes > 0);
+  }
+  const shares = total.reduce((sum, row) => sum + Number(row.share_percent), 0);
+  assert.ok(Math.abs(shares - 100) < 1, String(shares));
+  assert.deepEqual(total.map((row) => Number(row.total_bytes)), total.map((row) => Number(row.total_bytes)).sort((a, b) => b - a));
+  const one = await report("total", `&tenant=${total[1].id}`);
+  assert.deepEqual(one.map((row) => [row.id, row.total_bytes]), [[total[1].id, total[1].total_bytes]]);
+  await page.goto(at(`reports?type=total&${period}`));
+  assert.equal(await page.locator("#all tbody tr").count(), total.length);
+  await page.locator("select[name=type]").selectOption("networks");
+  await page.waitForURL(/type=networks/);
+  assert.equal(await page.locator("#all tbody tr").count(), networks.length);
+  assert.equal((await context.request.get(at("reports?type=nonsense"))).status(), 400);
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
+
+test("top flows add up to the records, and lead to them", async () => {
+  const { page, context, at, complaints } = await signedIn(browser, server);
+  const to = new Date(Date.now() - 3_600_000).toISOString().slice(0, 19);
+  const query = `filter=proto+%3D+tcp&period=${new Date(Date.now() - 5_400_000).toISOString().slice(0, 19)}+-+${to}`;
+  const flows = JSON.parse(await (await context.request.get(at(`flows?${query}&format=json`))).text());
+  assert.ok(flows.length > 500);
+  const counts = new Map();
+  for (const flow of flows) counts.set(flow.dst.port, (counts.get(flow.dst.port) ?? 0) + 1);
+  const [, ...rows] = table(await (await context.request.get(at(`flows/top?by=dst.port&${query}&format=csv`))).text());
+  assert.deepEqual(rows.map((row) => [Number(row[0]), Number(row[1])]), [...counts].sort((a, b) => b[1] - a[1] || a[0] - b[0]));
+  await page.goto(at(`flows/top?by=src.vport&top=10&${query}`));
+  const digits = async (locator) => (await locator.allTextContents()).map((text) => Number(text.replace(/\D/g, "")));
+  const shown = await digits(page.locator("#top tbody td b"));
+  assert.equal(shown.reduce((sum, count) => sum + count, 0), flows.length);
+  await page.locator("#top tbody tr").first().locator("a").first().click();
+  await page.waitForURL(/\/flows\?/);
+  assert.equal((await digits(page.locator(".tbar b").first()))[0], shown[0]);
+  await page.goto(at(`flows/top?by=src.vport&${query}`));
+  await page.getByText("and by").click();
+  await page.getByRole("link", { name: "Destination network", exact: true }).click();
+  await page.waitForURL(/by=src.vport,dst.network/);
+  assert.ok(await page.locator(".sankey .band").count() > 5);
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
+
+test("filters are saved, used and deleted; tenants are named and found by their name", async () => {
+  const { page, context, at, complaints } = await signedIn(browser, server);
+  await page.goto(at("flows?filter=result+%3D+dropped"));
+  await page.locator("summary", { hasText: "Saved" }).click();
+  await page.getByLabel("Save this filter as").fill("All <drops>");
+  await page.getByRole("button", { name: "Save", exact: true }).click();
+  await page.waitForLoadState();
+  await page.goto(at("flows"));
+  await page.locator("summary", { hasText: "Saved" }).click();
+  await page.getByRole("link", { name: "All <drops>" }).click();
+  await page.waitForURL(/dropped/);
+  await page.locator("summary", { hasText: "Saved" }).click();
+  await page.getByRole("button", { name: "Delete the saved filter All <drops>" }).click();
+  await page.waitForLoadState();
+  await page.locator("summary", { hasText: "Saved" }).click();
+  assert.equal(await page.locator(".saved .kept").count(), 0);
+
+  await page.goto(at("virtual/tenants"));
+  await page.getByText("Name a tenant").click();
+  const id = await page.locator("select[name=tenant] option").first().getAttribute("value");
+  await page.getByLabel("Name, empty to take it away").fill("Blue team");
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.waitForLoadState();
+  assert.equal(await page.locator(`td [title="${id}"]`).textContent(), "Blue team");
+  const count = async (filter) => (await (await context.request.get(`${server.base}/api/v1/sites/${server.site}/flows?limit=50&filter=${encodeURIComponent(filter)}`)).json()).flows?.map((flow) => flow.id);
+  assert.deepEqual(await count('src.tenant = "blue team"'), await count(`src.tenant = "${id}"`));
+  await page.goto(at("events?kind=account&period=last+15+minutes"));
+  assert.match(await page.locator(".rows.events").textContent(), /was named Blue team/);
+  assert.deepEqual(complaints, []);
   await context.close();
 });
 

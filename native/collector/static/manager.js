@@ -119,6 +119,12 @@ function live() {
   setTimeout(again, seconds * 1000);
 }
 
+// Choosing in a form of controls is asking; a button prints.
+function controls() {
+  document.addEventListener("change", (event) => { if (event.target.matches?.("[data-submit]")) event.target.form.requestSubmit(); });
+  document.addEventListener("click", (event) => { if (event.target.closest("[data-print]")) print(); });
+}
+
 // Suggestions under the search field.
 function search() {
   const input = document.getElementById("search");
@@ -170,6 +176,7 @@ menus();
 keys();
 copying();
 rows();
+controls();
 search();
 charts();
 filter();

@@ -8,6 +8,7 @@
 
 mod events;
 mod fingerprint;
+mod notes;
 mod password;
 mod scope;
 mod session;
@@ -22,6 +23,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 pub use fingerprint::{FingerprintError, format_fingerprint, parse_fingerprint};
+pub use notes::{MOST_FILTERS, TenantNames};
 pub use password::{MAX_PASSWORD, MIN_PASSWORD, generate_password};
 pub use scope::SiteScope;
 pub use session::{SESSION_US, Session, SignIn};
@@ -43,6 +45,10 @@ pub enum AccountError {
     Name,
     #[error("no such site")]
     NoSite,
+    #[error("that is not the id of a tenant")]
+    NoTenant,
+    #[error("there is no room for one more; delete one first")]
+    NoRoom,
     #[error(transparent)]
     Fingerprint(#[from] FingerprintError),
     #[error("the plan has room for {0} fingerprints per site")]

@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 use super::Problem;
 use crate::{
     query::flows::{self, EXPORT_PAGE, FlowRequest, protocol},
+    site::Site,
     web::Ctx,
 };
 
 /// `GET …/flows?filter=…&period=…&after=…&limit=…`: newest first; `next` is the `after` of the next page.
 pub(super) async fn list(ctx: Ctx) -> Result<Json<Value>, Problem> {
-    let request = FlowRequest::parse(&ctx.params, ctx.period, &ctx.site)?;
+    let request = FlowRequest::parse(&ctx.params, ctx.period, &ctx.names())?;
     let limit = match ctx.params.get("limit").filter(|text| !text.is_empty()) {
         None => flows::PAGE,
         Some(text) => match text.parse() {
@@ -31,14 +32,14 @@ pub(super) async fn list(ctx: Ctx) -> Result<Json<Value>, Problem> {
     Ok(Json(json!({
         "period": { "from_us": ctx.period.from_us, "to_us": ctx.period.to_us },
         "filter": request.expr.to_string(),
-        "flows": page.flows.iter().map(|flow| row(&ctx, flow)).collect::<Vec<_>>(),
+        "flows": page.flows.iter().map(|flow| flow_json(&ctx.site, flow)).collect::<Vec<_>>(),
         "next": page.next.map(|next| next.to_string()),
     })))
 }
 
 /// Records over time, by verdict.
 pub(super) async fn histogram(ctx: Ctx) -> Result<Json<Value>, Problem> {
-    let request = FlowRequest::parse(&ctx.params, ctx.period, &ctx.site)?;
+    let request = FlowRequest::parse(&ctx.params, ctx.period, &ctx.names())?;
     let step = crate::web::step_for(ctx.period);
     let bins = request.histogram(ctx.store(), step).await?;
     let bins: Vec<_> = bins
@@ -58,7 +59,7 @@ pub(super) async fn one(ctx: Ctx, Path((_, id)): Path<(String, String)>) -> Resu
     let (flow, path) = flows::flow(ctx.store(), id)
         .await?
         .ok_or_else(|| Problem::not_found("the flow is not stored, or not any more"))?;
-    let mut body = row(&ctx, &flow);
+    let mut body = flow_json(&ctx.site, &flow);
     body["devices"] = path
         .devices
         .iter()
@@ -72,7 +73,8 @@ pub(super) async fn one(ctx: Ctx, Path((_, id)): Path<(String, String)>) -> Resu
     Ok(Json(body))
 }
 
-fn row(ctx: &Ctx, flow: &StoredFlow) -> Value {
+/// A flow as the API and files have it.
+pub(crate) fn flow_json(site: &Site, flow: &StoredFlow) -> Value {
     let row = &flow.row;
     json!({
         "id": flow.id.to_string(),
@@ -85,7 +87,7 @@ fn row(ctx: &Ctx, flow: &StoredFlow) -> Value {
         "ethertype": row.ether_type,
         "vlans": row.vlans,
         "host": row.host,
-        "host_name": ctx.site.host_name(row.host),
+        "host_name": site.host_name(row.host),
         "gateway": row.gateway,
         "simulation": row.sim_result,
         "in_port": row.in_port,

@@ -16,6 +16,8 @@ use serde_json::json;
 
 use crate::web::App;
 
+pub(crate) use flows::flow_json;
+
 /// All routes of the API.
 pub(crate) fn routes() -> Router<App> {
     Router::new()

@@ -19,7 +19,10 @@ use super::{
     params::Params,
     scoped::ScopedStore,
 };
-use crate::site::{Kind, Site};
+use crate::{
+    accounts::TenantNames,
+    site::{Kind, Site},
+};
 
 /// Rows of a page; a screen shows some forty.
 pub const PAGE: usize = 100;
@@ -48,9 +51,9 @@ pub enum RequestError {
 
 impl FlowRequest {
     /// Reads `filter` and `after`. The period was read with the page's frame.
-    pub fn parse(params: &Params, period: Period, site: &Site) -> Result<Self, RequestError> {
+    pub fn parse(params: &Params, period: Period, names: &SiteNames<'_>) -> Result<Self, RequestError> {
         let expr = filter::parse(params.get("filter").unwrap_or_default())?;
-        let filter = filter::resolve::resolve(&expr, &SiteNames(site))?;
+        let filter = filter::resolve::resolve(&expr, names)?;
         let after = match params.get("after").filter(|text| !text.is_empty()) {
             Some(text) => Some(text.parse().map_err(|_| RequestError::After(text.to_owned()))?),
             None => None,
@@ -157,8 +160,8 @@ pub async fn lost(store: &ScopedStore, period: Period, kind: StreamKind) -> Resu
     Ok((joined, records))
 }
 
-/// Names of the topology, for the filter language.
-pub struct SiteNames<'a>(pub &'a Site);
+/// Names of the topology and of tenants, for the filter language.
+pub struct SiteNames<'a>(pub &'a Site, pub &'a TenantNames);
 
 impl SiteNames<'_> {
     /// Kinds of objects that a field can name.
@@ -186,10 +189,13 @@ impl SiteNames<'_> {
     pub fn suggest(&self, field: Field, beginning: &str) -> Vec<(String, String)> {
         match field {
             Field::SrcTenant | Field::DstTenant | Field::Tenant => {
-                let tenants = self.0.tenants().iter().filter(|tenant| tenant.id.starts_with(beginning));
+                let wanted = beginning.to_lowercase();
+                let name = |id: &str| self.1.get(id).unwrap_or_default();
+                let tenants = self.0.tenants().iter();
                 tenants
+                    .filter(|tenant| tenant.id.starts_with(beginning) || name(&tenant.id).to_lowercase().starts_with(&wanted))
                     .take(20)
-                    .map(|tenant| (tenant.id.clone(), format!("tenant, {} ports", tenant.ports)))
+                    .map(|tenant| (tenant.id.clone(), format!("tenant {}, {} ports", name(&tenant.id), tenant.ports)))
                     .collect()
             }
             _ if beginning.is_empty() && Self::kinds(field) == [Kind::Host] => {
@@ -232,6 +238,7 @@ impl Names for SiteNames<'_> {
             .iter()
             .filter(|tenant| tenant.id == name)
             .map(|tenant| tenant.id.clone())
+            .chain(self.1.with_name(name).map(str::to_owned))
             .collect()
     }
 }

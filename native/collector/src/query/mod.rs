@@ -9,5 +9,6 @@ pub mod filter;
 pub mod flows;
 pub mod params;
 pub mod period;
+pub mod reports;
 pub mod scoped;
 pub mod traffic;

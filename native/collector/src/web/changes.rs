@@ -62,7 +62,7 @@ pub(crate) fn change_row(ctx: &Ctx, change: &Change) -> ChangeRow {
         _ => described
             .as_ref()
             .and_then(|object| object.tenant.clone())
-            .map_or_else(String::new, |tenant| format!("tenant {}", units::short_id(&tenant))),
+            .map_or_else(String::new, |tenant| format!("tenant {}", ctx.tenants.name(&tenant))),
     };
     let mut kind: String = change.kind.label().to_owned();
     if let Some(first) = kind.get_mut(..1) {

@@ -15,10 +15,12 @@ use super::{
     app::App,
     error::WebError,
     session::{self, SignedIn},
+    units,
 };
 use crate::{
-    accounts::{AccountError, Session, SiteInfo, SiteScope},
+    accounts::{AccountError, Session, SiteInfo, SiteScope, TenantNames},
     query::{
+        flows::SiteNames,
         params::{self, Params},
         period::{self, PeriodSpec},
         scoped::ScopedStore,
@@ -36,6 +38,7 @@ pub(crate) struct Ctx {
     pub(crate) sites: Vec<SiteInfo>,
     pub(crate) site_name: String,
     pub(crate) gateways: Vec<catalog::Gateway>,
+    pub(crate) tenants: Tenants,
     pub(crate) now_us: i64,
     pub(crate) spec: PeriodSpec,
     pub(crate) period: Period,
@@ -73,6 +76,7 @@ impl FromRequestParts<App> for Ctx {
         Ok(Self {
             site: app.sites.live(&scope).await?,
             gateways: store.gateways().await?,
+            tenants: Tenants(app.accounts.tenant_names(&scope).await?),
             period: spec.at(now_us),
             app: app.clone(),
             store,
@@ -150,8 +154,23 @@ impl Ctx {
         self.spec.moves() && self.params.get("live") != Some("0")
     }
 
+    /// Names that the filter language knows.
+    pub(crate) fn names(&self) -> SiteNames<'_> {
+        SiteNames(&self.site, &self.tenants.0)
+    }
+
     pub(crate) fn csrf(&self) -> String {
         session::csrf(&self.session)
+    }
+}
+
+/// Tenants as they are shown.
+pub(crate) struct Tenants(pub(crate) TenantNames);
+
+impl Tenants {
+    /// The name that people gave a tenant, else its id, shortened.
+    pub(crate) fn name(&self, id: &str) -> String {
+        self.0.get(id).map_or_else(|| units::short_id(id), str::to_owned)
     }
 }
 

@@ -75,6 +75,7 @@ pub(crate) async fn page(ctx: Ctx) -> Result<Response, WebError> {
         ("gateway", "Gateways"),
         ("warning", "Warnings"),
         ("loss", "Losses"),
+        ("account", "People"),
     ]
     .into_iter()
     .map(|(slug, title)| (title.to_owned(), ctx.here(&[("kind", slug)]), kind == slug))
@@ -105,9 +106,12 @@ async fn lines(ctx: &Ctx, kind: &str, find: &str, limit: usize) -> Result<Vec<Li
         if kind == "warning" {
             query.level = Level::Warning;
         }
+        if kind == "account" {
+            "account.".clone_into(&mut query.kind);
+        }
         for stored in ctx.store().events(query).await? {
             let event = stored.event;
-            if kind == "loss" && event.loss.is_none() {
+            if (kind == "loss" && event.loss.is_none()) || (kind == "gateway" && event.kind.starts_with("account.")) {
                 continue;
             }
             let (state, word) = match event.level {

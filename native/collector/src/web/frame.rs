@@ -47,6 +47,8 @@ pub(crate) struct Frame {
     pub(crate) foot_gateways: String,
     pub(crate) foot_lag: String,
     pub(crate) foot_lost: String,
+    /// Records of any kind that were given up in the period.
+    pub(crate) lost: u64,
     links: Links,
 }
 
@@ -142,6 +144,7 @@ impl Frame {
             foot_gateways: format!("{connected} of {}", ctx.gateways.len()),
             foot_lag: lag(ctx),
             foot_lost: units::count(lost),
+            lost,
             links: Links {
                 base: ctx.base(),
                 keep: keep.split_once('?').map_or_else(String::new, |(_, query)| query.to_owned()),

@@ -19,6 +19,7 @@ mod events;
 mod flows;
 mod frame;
 mod lists;
+mod reports;
 mod search;
 mod session;
 mod site;
@@ -75,7 +76,11 @@ pub fn router(app: App) -> Router {
         .route("/s/{site}/o/{id}", get(device::by_id))
         .route("/s/{site}/flows", get(flows::page))
         .route("/s/{site}/flows/complete", get(flows::complete))
+        .route("/s/{site}/reports", get(reports::page))
         .route("/s/{site}/events", get(events::page))
+        .route("/s/{site}/tenants/name", post(lists::name_tenant))
+        .route("/s/{site}/flows/top", get(flows::top))
+        .route("/s/{site}/flows/filters", post(flows::keep_filter))
         .route("/s/{site}/site", get(site::page))
         .route("/s/{site}/site/switches", post(site::switch))
         .route("/s/{site}/site/interval", post(site::interval))

@@ -135,10 +135,9 @@ impl Cell {
         self
     }
 
-    /// An id of a project: shortened, whole in its title and in CSV.
-    pub(crate) fn project(id: &str) -> Self {
-        let short = super::units::short_id(id);
-        let cell = Self::text(id).plain(id);
+    /// A tenant by its name or shortened id; the id is whole in its title and in CSV.
+    pub(crate) fn project(id: &str, short: String) -> Self {
+        let cell = Self::text(short.clone()).plain(id);
         Self {
             title: if short == id { String::new() } else { id.to_owned() },
             text: short,
@@ -321,6 +320,18 @@ pub(crate) fn csv_line<'a>(out: &mut String, cells: impl IntoIterator<Item = &'a
 }
 
 pub(crate) fn csv_response(name: &str, body: String) -> Response {
+    (
+        [
+            (header::CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8")),
+            (header::CONTENT_DISPOSITION, attachment(name)),
+        ],
+        body,
+    )
+        .into_response()
+}
+
+/// Makes browsers save the answer under a name, of which only what no system stumbles over is kept.
+pub(crate) fn attachment(name: &str) -> HeaderValue {
     let name: String = name
         .chars()
         .map(|c| {
@@ -331,15 +342,7 @@ pub(crate) fn csv_response(name: &str, body: String) -> Response {
             }
         })
         .collect();
-    let disposition = HeaderValue::from_str(&format!("attachment; filename=\"{name}\"")).unwrap_or_else(|_| HeaderValue::from_static("attachment"));
-    (
-        [
-            (header::CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8")),
-            (header::CONTENT_DISPOSITION, disposition),
-        ],
-        body,
-    )
-        .into_response()
+    HeaderValue::from_str(&format!("attachment; filename=\"{name}\"")).unwrap_or_else(|_| HeaderValue::from_static("attachment"))
 }
 
 #[cfg(test)]

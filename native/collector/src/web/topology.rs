@@ -14,11 +14,11 @@ use uuid::Uuid;
 
 use super::{
     context::Ctx,
-    dashboard::plural,
     device::{Node, draw},
     error::WebError,
     frame::{Frame, state_class},
-    html, units,
+    html,
+    units::{self, plural},
 };
 use crate::{
     query::traffic::{self, PortTotal},
@@ -195,7 +195,10 @@ impl Plan {
                     "router",
                     router.id,
                     &router.name,
-                    &router.tenant.as_deref().map_or_else(|| "router".to_owned(), units::short_id),
+                    &router
+                        .tenant
+                        .as_deref()
+                        .map_or_else(|| "router".to_owned(), |tenant| ctx.tenants.name(tenant)),
                     state_class(router.state),
                 ),
                 2,
@@ -502,7 +505,7 @@ fn tree(ctx: &Ctx, open: &HashSet<String>) -> Vec<Branch> {
                 short: if tenant.is_empty() {
                     "without a tenant".to_owned()
                 } else {
-                    units::short_id(&tenant)
+                    ctx.tenants.name(&tenant)
                 },
                 name: tenant,
                 note: plural(networks.len(), "network", "networks"),

@@ -191,6 +191,11 @@ pub(crate) fn short_id(id: &str) -> String {
     }
 }
 
+/// `1 host`, `3 hosts`.
+pub(crate) fn plural(number: usize, one: &str, many: &str) -> String {
+    format!("{} {}", count(number as u64), if number == 1 { one } else { many })
+}
+
 /// Begin and end of a fingerprint, enough to tell two apart.
 pub(crate) fn short_fingerprint(fingerprint: &str) -> String {
     match (fingerprint.get(..23), fingerprint.get(fingerprint.len().saturating_sub(11)..)) {

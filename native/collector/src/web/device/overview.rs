@@ -16,7 +16,7 @@ use super::{
 use crate::{
     query::{
         filter,
-        flows::{self, SiteNames, has_ports},
+        flows::{self, has_ports},
         traffic::port_totals,
     },
     site::Kind,
@@ -114,7 +114,7 @@ pub(crate) async fn page(ctx: &Ctx, device: &Device) -> Result<Response, WebErro
 
 async fn drops(ctx: &Ctx, text: &str) -> Result<Vec<Drop>, WebError> {
     let expr = filter::parse(text).map_err(|error| WebError::Bad(error.to_string()))?;
-    let filter = filter::resolve::resolve(&expr, &SiteNames(&ctx.site)).map_err(|error| WebError::Bad(error.to_string()))?;
+    let filter = filter::resolve::resolve(&expr, &ctx.names()).map_err(|error| WebError::Bad(error.to_string()))?;
     let filter = filter.and(FlowFilter::Is(FlowTest::Verdict(Verdict::Dropped)));
     let flows = flows::newest(ctx.store(), ctx.period, filter, DROPS).await?;
     Ok(flows

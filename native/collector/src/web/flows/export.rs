@@ -5,17 +5,19 @@
 
 use axum::{
     body::{Body, Bytes},
+    http::{HeaderValue, header},
     response::Response,
 };
 use futures::StreamExt;
 use insights_store::{StoreError, query::StoredFlow};
 
 use crate::{
+    api,
     query::flows::{EXPORT_PAGE, FlowRequest, protocol},
     site::Site,
     web::{
         context::Ctx,
-        table::{csv_line, csv_response},
+        table::{attachment, csv_line, csv_response},
         units,
     },
 };
@@ -50,7 +52,45 @@ const COLUMNS: [&str; 26] = [
 ];
 
 pub(super) fn csv(ctx: &Ctx, request: FlowRequest) -> Response {
-    let name = format!("{}-flows.csv", ctx.site_name);
+    let (parts, _) = csv_response(&format!("{}-flows.csv", ctx.site_name), String::new()).into_parts();
+    let body = stream(ctx, request, |out, site, flows, first, _| {
+        if first {
+            csv_line(out, COLUMNS);
+        }
+        for flow in flows {
+            line(out, site, flow);
+        }
+    });
+    Response::from_parts(parts, body)
+}
+
+/// One array, with an object per flow as the API has it.
+pub(super) fn json(ctx: &Ctx, request: FlowRequest) -> Response {
+    let body = stream(ctx, request, |out, site, flows, first, last| {
+        if first {
+            out.push('[');
+        }
+        for (at, flow) in flows.iter().enumerate() {
+            out.push_str(if first && at == 0 { "\n" } else { ",\n" });
+            out.push_str(&api::flow_json(site, flow).to_string());
+        }
+        if last {
+            out.push_str("\n]\n");
+        }
+    });
+    let mut response = Response::new(body);
+    let name = attachment(&format!("{}-flows.json", ctx.site_name));
+    let kind = HeaderValue::from_static("application/json");
+    response
+        .headers_mut()
+        .extend([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, name)]);
+    response
+}
+
+/// Writes one page: the text so far, the flows, whether it is the first, and the last.
+type Write = fn(&mut String, &Site, &[StoredFlow], bool, bool);
+
+fn stream(ctx: &Ctx, request: FlowRequest, write: Write) -> Body {
     let (store, site) = (ctx.store().clone(), ctx.site.clone());
     let pages = futures::stream::unfold(Some((request, true)), move |state| {
         let (store, site) = (store.clone(), site.clone());
@@ -62,12 +102,7 @@ pub(super) fn csv(ctx: &Ctx, request: FlowRequest) -> Response {
                 Err(error) => return Some((Err::<Bytes, StoreError>(error), None)),
             };
             let mut out = String::new();
-            if first {
-                csv_line(&mut out, COLUMNS);
-            }
-            for flow in &page.flows {
-                line(&mut out, &site, flow);
-            }
+            write(&mut out, &site, &page.flows, first, page.next.is_none());
             let next = page.next.map(|next| {
                 request.after = Some(next);
                 (request, false)
@@ -76,9 +111,7 @@ pub(super) fn csv(ctx: &Ctx, request: FlowRequest) -> Response {
         }
     });
     // The body may be asked again after its end, by the compression for one.
-    let pages = pages.fuse();
-    let (parts, _) = csv_response(&name, String::new()).into_parts();
-    Response::from_parts(parts, Body::from_stream(pages))
+    Body::from_stream(pages.fuse())
 }
 
 fn line(out: &mut String, site: &Site, flow: &StoredFlow) {

@@ -95,7 +95,7 @@ impl Form {
                     } else {
                         2
                     };
-                    (at, chip(&ctx.site, test, remove))
+                    (at, chip(ctx, test, remove))
                 }
                 other => {
                     let text = other.to_string();
@@ -211,7 +211,7 @@ fn group(title: &'static str, fields: &[Field]) -> Group {
     }
 }
 
-fn chip(site: &Site, test: &Test, remove: String) -> Chip {
+fn chip(ctx: &Ctx, test: &Test, remove: String) -> Chip {
     let either = matches!(
         test.field,
         Field::Ip | Field::Mac | Field::Port | Field::Tenant | Field::Network | Field::Vport
@@ -221,10 +221,11 @@ fn chip(site: &Site, test: &Test, remove: String) -> Chip {
         .iter()
         .map(|value| match value {
             // An id says nothing to a reader: its name does.
+            Value::Name(id) if test.field.kind() == FieldKind::Tenant => ctx.tenants.name(id),
             Value::Name(name) => name
                 .parse::<Uuid>()
                 .ok()
-                .and_then(|id| shown_name(site, test.field, id))
+                .and_then(|id| shown_name(&ctx.site, test.field, id))
                 .unwrap_or_else(|| name.clone()),
             Value::Number(..) if matches!(test.field, Field::Proto) => value.text(test.field).to_uppercase(),
             value => value.text(test.field),

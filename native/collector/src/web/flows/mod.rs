@@ -3,11 +3,15 @@
 
 //! Flow history: criteria and their text in step, records over time, the records, and one of them beside.
 
+mod dimension;
 mod export;
 mod form;
 mod panel;
 mod path;
 mod rows;
+mod sankey;
+mod saved;
+mod top;
 
 use askama::Template;
 use axum::{
@@ -19,8 +23,11 @@ use insights_store::{FlowId, StreamKind};
 use super::{chart, context::Ctx, dashboard, error::WebError, frame::Frame, html, units};
 use crate::query::{
     filter::{self, complete::Completion},
-    flows::{self, FlowRequest, RequestError, SiteNames},
+    flows::{self, FlowRequest, RequestError},
 };
+
+pub(crate) use saved::keep as keep_filter;
+pub(crate) use top::page as top;
 
 /// Bars of the histogram: one per five pixels of its column.
 const BARS: i64 = 140;
@@ -30,6 +37,9 @@ const BARS: i64 = 140;
 struct Page {
     frame: Frame,
     form: form::Form,
+    saved: saved::Saved,
+    records_link: String,
+    top_link: String,
     histogram: String,
     records: String,
     within: String,
@@ -40,6 +50,7 @@ struct Page {
     tail_link: String,
     csv: String,
     json: String,
+    json_file: String,
     panel: Option<panel::Panel>,
     gone: bool,
     empty: Empty,
@@ -61,13 +72,15 @@ pub(crate) async fn page(ctx: Ctx) -> Result<Response, WebError> {
     if let Some(to) = form::edited(&ctx)? {
         return Ok(Redirect::to(&to).into_response());
     }
-    let request = FlowRequest::parse(&ctx.params, ctx.period, &ctx.site);
+    let request = FlowRequest::parse(&ctx.params, ctx.period, &ctx.names());
     let request = match request {
         Ok(request) => request,
         Err(error) => return failed(&ctx, &error).await,
     };
-    if ctx.params.get("format") == Some("csv") {
-        return Ok(export::csv(&ctx, request));
+    match ctx.params.get("format") {
+        Some("csv") => return Ok(export::csv(&ctx, request)),
+        Some("json") => return Ok(export::json(&ctx, request)),
+        _ => {}
     }
     let step = chart::step_for(ctx.period, BARS, 1_000_000);
     let store = ctx.store();
@@ -92,6 +105,10 @@ pub(crate) async fn page(ctx: Ctx) -> Result<Response, WebError> {
     };
     html(&Page {
         form: form::Form::new(&ctx, &request.expr, None),
+        saved: saved::Saved::load(&ctx).await?,
+        records_link: ctx.here(&[]),
+        top_link: sibling(&ctx, "flows/top"),
+        json_file: ctx.here(&[("format", "json"), ("after", ""), ("flow", "")]),
         histogram: histogram.html_compact(),
         records: units::count(records),
         within: units::span(ctx.period.from_us, ctx.period.to_us),
@@ -115,6 +132,16 @@ pub(crate) async fn page(ctx: Ctx) -> Result<Response, WebError> {
     })
 }
 
+/// Another view of the same filter and period.
+fn sibling(ctx: &Ctx, path: &str) -> String {
+    ctx.link(path, &[("filter", ctx.params.get("filter").unwrap_or_default())])
+}
+
+/// The records of a filter in the period of now.
+fn records_of(ctx: &Ctx, filter: &str) -> String {
+    ctx.link("flows", &[("filter", filter)])
+}
+
 /// The page for a filter that can't be read: the text stays, with what is wrong.
 async fn failed(ctx: &Ctx, error: &RequestError) -> Result<Response, WebError> {
     if ctx.params.get("format").is_some() {
@@ -123,6 +150,10 @@ async fn failed(ctx: &Ctx, error: &RequestError) -> Result<Response, WebError> {
     let page = Page {
         frame: Frame::new(ctx, "Flow history", "flows").await?,
         form: form::Form::new(ctx, &filter::Expr::all(), Some(error)),
+        saved: saved::Saved::load(ctx).await?,
+        records_link: ctx.here(&[]),
+        top_link: sibling(ctx, "flows/top"),
+        json_file: ctx.here(&[]),
         histogram: String::new(),
         records: "–".to_owned(),
         within: String::new(),
@@ -143,7 +174,7 @@ async fn failed(ctx: &Ctx, error: &RequestError) -> Result<Response, WebError> {
 /// What can follow in the filter text. It looks at names of the topology only, never at flows.
 pub(crate) async fn complete(ctx: Ctx) -> Json<Completion> {
     let text = ctx.params.get("text").unwrap_or_default();
-    let names = SiteNames(&ctx.site);
+    let names = ctx.names();
     // A text longer than any filter gets no suggestions.
     if text.len() > filter::MAX_TEXT {
         return Json(Completion::default());

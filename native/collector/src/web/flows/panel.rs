@@ -205,7 +205,7 @@ fn side(
         .and_then(|port| port.host)
         .map(|host| then.host_name(host));
     let about: Vec<String> = tenant
-        .map(|tenant| format!("tenant {}", units::short_id(tenant)))
+        .map(|tenant| format!("tenant {}", ctx.tenants.name(tenant)))
         .into_iter()
         .chain(host)
         .collect();

@@ -114,7 +114,7 @@ pub(super) fn steps(site: &Site, row: &FlowRow, path: &Path) -> Vec<Step> {
         }
     }
     for chain in steps.iter_mut().flat_map(|step| step.chains.iter_mut()) {
-        chain.count = super::super::dashboard::plural(chain.rules.len(), "rule evaluated", "rules evaluated");
+        chain.count = crate::web::units::plural(chain.rules.len(), "rule evaluated", "rules evaluated");
     }
     if row.verdict == Verdict::Dropped
         && let Some(last) = steps

@@ -5,18 +5,21 @@ use uuid::Uuid;
 
 use super::{bytes, device, id, object, of_tenant, state, sum, tenant};
 use crate::{
-    query::traffic::{self, PortTotal},
+    query::{
+        reports,
+        traffic::{self, PortTotal},
+    },
     site::Kind,
     web::{
         context::Ctx,
-        dashboard,
         error::WebError,
         table::{Cell, Column, Table},
     },
 };
 
 pub(super) async fn tenants(ctx: &Ctx) -> Result<Table, WebError> {
-    let traffic = dashboard::tenant_traffic(ctx).await?;
+    let totals = traffic::port_totals(ctx.store(), ctx.period).await?;
+    let traffic = reports::by_tenant(&[&ctx.site], &totals);
     let rows = ctx
         .site
         .tenants()
@@ -25,11 +28,13 @@ pub(super) async fn tenants(ctx: &Ctx) -> Result<Table, WebError> {
             let traffic = traffic.get(&tenant.id).copied();
             let link = |list: &str| ctx.link(list, &[("tenant", &tenant.id)]);
             vec![
-                Cell::text(&tenant.id).bold().link(link("virtual/networks")),
+                Cell::project(&tenant.id, ctx.tenants.name(&tenant.id))
+                    .bold()
+                    .link(link("virtual/networks")),
                 Cell::count(tenant.networks).link(link("virtual/networks")),
                 Cell::count(tenant.routers).link(link("virtual/routers")),
                 Cell::count(tenant.ports).link(link("virtual/ports")),
-                bytes(traffic.map(|traffic| traffic.north_south)),
+                bytes(traffic.map(|traffic| traffic.north_south())),
                 bytes(traffic.map(|traffic| traffic.east_west())),
                 bytes(traffic.map(|traffic| traffic.total())),
             ]

@@ -10,12 +10,17 @@ mod services;
 use std::collections::HashMap;
 
 use askama::Template;
-use axum::{extract::Path, response::Response};
+use axum::{
+    Form,
+    extract::Path,
+    http::HeaderMap,
+    response::{IntoResponse, Redirect, Response},
+};
+use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{
     context::Ctx,
-    dashboard,
     error::WebError,
     frame::{Frame, state_class, state_word},
     html,
@@ -39,6 +44,10 @@ struct Page {
     tenant: String,
     tenant_clear: String,
     view: TableView,
+    /// Tenants to name: ids, and what they are called now.
+    tenants: Vec<(String, String)>,
+    csrf: String,
+    name_action: String,
 }
 
 struct Tab {
@@ -209,12 +218,29 @@ pub(crate) async fn virtual_(ctx: Ctx, Path((_, list)): Path<(String, String)>) 
     };
     let about = format!(
         "{}, {}, {}, {}",
-        dashboard::plural(counts.tenants, "tenant", "tenants"),
-        dashboard::plural(counts.routers, "router", "routers"),
-        dashboard::plural(counts.networks, "network", "networks"),
-        dashboard::plural(counts.ports, "port", "ports")
+        units::plural(counts.tenants, "tenant", "tenants"),
+        units::plural(counts.routers, "router", "routers"),
+        units::plural(counts.networks, "network", "networks"),
+        units::plural(counts.ports, "port", "ports")
     );
     answer(&ctx, "Virtual", "virtual", about, &VIRTUAL, list, number, table).await
+}
+
+#[derive(Deserialize)]
+pub(crate) struct NameForm {
+    #[serde(default)]
+    csrf: String,
+    #[serde(default)]
+    tenant: String,
+    #[serde(default)]
+    name: String,
+}
+
+/// Gives a tenant a name, or takes it away with an empty one.
+pub(crate) async fn name_tenant(ctx: Ctx, headers: HeaderMap, Form(form): Form<NameForm>) -> Result<Response, WebError> {
+    ctx.guard(&headers, &form.csrf)?;
+    ctx.app.accounts.name_tenant(&ctx.scope, &form.tenant, &form.name, ctx.now_us).await?;
+    Ok(Redirect::to(&ctx.to("virtual/tenants")).into_response())
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -258,9 +284,24 @@ async fn answer(
         tabs,
         noun: list.noun,
         empty: list.empty,
-        tenant: ctx.params.get("tenant").unwrap_or_default().to_owned(),
+        tenant: ctx
+            .params
+            .get("tenant")
+            .filter(|id| !id.is_empty())
+            .map_or_else(String::new, |id| ctx.tenants.name(id)),
         tenant_clear: ctx.here(&[("tenant", ""), ("page", "")]),
         view: table.view(ctx, list.sort),
+        tenants: if list.slug == "tenants" {
+            ctx.site
+                .tenants()
+                .iter()
+                .map(|tenant| (tenant.id.clone(), ctx.tenants.0.get(&tenant.id).unwrap_or_default().to_owned()))
+                .collect()
+        } else {
+            Vec::new()
+        },
+        csrf: ctx.csrf(),
+        name_action: format!("{}/tenants/name", ctx.base()),
     })
 }
 
@@ -287,7 +328,7 @@ fn state(state: State, since_us: Option<i64>, now_us: i64) -> Cell {
 
 fn tenant(ctx: &Ctx, tenant: Option<&str>) -> Cell {
     tenant.filter(|tenant| !tenant.is_empty()).map_or_else(Cell::none, |tenant| {
-        Cell::project(tenant).link(ctx.link("virtual/networks", &[("tenant", tenant)]))
+        Cell::project(tenant, ctx.tenants.name(tenant)).link(ctx.link("virtual/networks", &[("tenant", tenant)]))
     })
 }
 

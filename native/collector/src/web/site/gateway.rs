@@ -26,7 +26,9 @@ use crate::{
         context::Ctx,
         error::{WebError, sentence},
         frame::Frame,
-        html, units,
+        html,
+        table::attachment,
+        units,
     },
 };
 
@@ -244,8 +246,7 @@ fn unknown() -> WebError {
 }
 
 fn file(id: &str, text: String) -> Response {
-    let name =
-        HeaderValue::from_str(&format!("attachment; filename=\"diagnostics-{id}.json\"")).unwrap_or_else(|_| HeaderValue::from_static("attachment"));
+    let name = attachment(&format!("diagnostics-{id}.json"));
     let kind = HeaderValue::from_static("application/json");
     ([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, name)], text).into_response()
 }

@@ -12,7 +12,7 @@ use axum::{http::StatusCode, response::Response};
 use insights_protocol::Kinds;
 use insights_store::query::Usage;
 
-use super::{context::Ctx, dashboard, error::WebError, frame::Frame, html, units};
+use super::{context::Ctx, error::WebError, frame::Frame, html, units};
 use crate::{
     accounts::{SiteKeyInfo, TRIAL_FINGERPRINTS},
     ingest::GatewayStatus,
@@ -182,7 +182,7 @@ fn storage(ctx: &Ctx, usage: &Usage, quota: u64, purged: u64) -> Storage {
         purged: if purged == 0 {
             "none".to_owned()
         } else {
-            dashboard::plural(purged as usize, "record", "records")
+            units::plural(purged as usize, "record", "records")
         },
     }
 }
