@@ -172,6 +172,7 @@ static FLOWS: LazyLock<SchemaRef> = LazyLock::new(|| {
         id("path", true),
         // 16 bytes each; most flows leave by one port and the same sets repeat.
         maybe("out_ports", DataType::Binary),
+        // With references to the other columns: [`super::actions`].
         plain("actions", DataType::Binary),
     ]))
 });

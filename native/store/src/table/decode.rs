@@ -11,6 +11,7 @@ use datafusion::arrow::{
 };
 use uuid::Uuid;
 
+use super::actions::unfold;
 use crate::{
     StoreError,
     filter::address_from,
@@ -112,8 +113,13 @@ pub(crate) fn flows(batch: &RecordBatch) -> Result<Vec<StoredFlow>, StoreError> 
                 rule: fixed_at(rule, at).map(Uuid::from_bytes),
                 path: fixed_at(path, at).map(PathId),
                 out_ports: ids_of(&blob(out_ports, at)),
-                actions: blob(actions, at),
+                actions: Vec::new(),
             },
+        })
+        .enumerate()
+        .map(|(at, mut flow)| {
+            flow.row.actions = unfold(&flow.row, actions.value(at));
+            flow
         })
         .collect())
 }

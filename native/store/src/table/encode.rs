@@ -17,7 +17,7 @@ use datafusion::arrow::{
 };
 use uuid::Uuid;
 
-use super::{COVERAGE, TableKind, columns::meter_columns, day_of};
+use super::{COVERAGE, actions, TableKind, columns::meter_columns, day_of};
 use crate::{
     StoreError,
     filter::address_bytes,
@@ -82,7 +82,7 @@ pub(crate) fn flow_batch(rows: &[FlowRow], first_row: u64) -> Result<RecordBatch
             rows.iter()
                 .map(|row| (!row.out_ports.is_empty()).then(|| row.out_ports.iter().flat_map(|port| port.into_bytes()).collect::<Vec<u8>>())),
         ),
-        blobs(rows.iter().map(|row| Some(&row.actions))),
+        blobs(rows.iter().map(|row| Some(actions::fold(row)))),
     ];
     batch(TableKind::Flows, columns)
 }

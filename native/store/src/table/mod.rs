@@ -3,6 +3,7 @@
 
 //! Tables of the embedded backend: their columns, and their rows in memory.
 
+mod actions;
 mod columns;
 mod decode;
 mod encode;

@@ -42,7 +42,8 @@ struct Options {
     /// Size of the cloud: small, medium or large
     #[arg(long, default_value = "small")]
     size: String,
-    /// Let the simulated agents send, each record made anew and walked through the topology, instead of records that repeat a sample; needs --rate
+    /// Let the simulated agents send, each record made anew and walked through the topology, instead of records that repeat a sample; needs
+    /// --rate. The topology's own way is measured with it, and nothing goes ahead
     #[arg(long, requires = "rate")]
     agents: bool,
     /// Folder of the run, which is kept; a temporary one otherwise
@@ -70,25 +71,29 @@ async fn main() -> Result<()> {
         web: "127.0.0.1:0".into(),
     };
     let (mut collector, served) = places.serve(&anywhere).await?;
-    run(places
-        .program("insights-cloudsim")
-        .args(["topology", "--zookeeper", &hosts, "--size", &options.size]))
-    .await?;
+    if !options.agents {
+        let mut topology = places.program("insights-cloudsim");
+        topology.args(["topology", "--zookeeper", &hosts, "--size", &options.size]);
+        run(&mut topology).await?;
+    }
     let setting = format!("insights_cloud.recorder.port : {port}");
     let mut cluster = places.cluster(&hosts, &served.ingest, &[&setting]).await?;
     let browser = Browser::new(&served.web);
-    wait("the gateway's recorder", || Ok(std::net::TcpStream::connect(&recorder).is_ok())).await?;
-    wait("the topology", || {
-        Ok(figure(&browser, "insights_records_stored_total", "topology")? > 100.0)
-    })
-    .await?;
-
     let pids = (
         cluster.id().context("the JVM has ended")?,
         collector.id().context("the collector has ended")?,
     );
-    send(&places, &options, &hosts, &recorder, options.warm_up).await?;
-    let warm = settled(&browser, options.warm_up).await?.0;
+    let mut warm = 0;
+    if !options.agents {
+        // It opens when there is a topology.
+        wait("the gateway's recorder", || Ok(std::net::TcpStream::connect(&recorder).is_ok())).await?;
+        wait("the topology", || {
+            Ok(figure(&browser, "insights_records_stored_total", "topology")? > 100.0)
+        })
+        .await?;
+        send(&places, &options, &hosts, &recorder, options.warm_up).await?;
+        warm = settled(&browser, options.warm_up).await?.0;
+    }
     let before = Seen::now(&browser, pids)?;
     let started = Instant::now();
     let sent = send(&places, &options, &hosts, &recorder, options.records).await?;
