@@ -159,7 +159,14 @@ mod tests {
         let mut other = row.clone();
         other.src_ip = Some([10, 9, 9, 9].into());
         other.src_tp = 51_000;
-        other.actions = [&[2, 7][..], &[10, 9, 9, 9, 10, 0, 0, 2, 9], &51_000_u16.to_be_bytes(), &[0x01, 0xbb], &[1, 0, 0, 5]].concat();
+        other.actions = [
+            &[2, 7][..],
+            &[10, 9, 9, 9, 10, 0, 0, 2, 9],
+            &51_000_u16.to_be_bytes(),
+            &[0x01, 0xbb],
+            &[1, 0, 0, 5],
+        ]
+        .concat();
         assert_eq!(fold(&other), first);
         row.actions = vec![1, 1, 0, 0, 0, 7];
         assert_eq!(fold(&row), row.actions, "nothing to refer to");

@@ -17,7 +17,7 @@ use datafusion::arrow::{
 };
 use uuid::Uuid;
 
-use super::{COVERAGE, actions, TableKind, columns::meter_columns, day_of};
+use super::{COVERAGE, TableKind, actions, columns::meter_columns, day_of};
 use crate::{
     StoreError,
     filter::address_bytes,
