@@ -50,7 +50,7 @@ for (const [name, options] of [
 ]) {
   test(`every page is whole, accessible and quiet: ${name}`, async () => {
     const { page, context, complaints, at } = await signedIn(browser, server, options);
-    for (const place of [...await places(context), "/account"]) {
+    for (const place of [...await places(context), "/account", "/account/delete", "/sign-in", "/sign-up", "/forgot", "/reset?token=x", "/sign-up/confirm?token=x"]) {
       const answer = await page.goto(place.startsWith("/") ? server.base + place : at(place));
       assert.equal(answer.status(), 200, place);
       await page.evaluate(axe);
@@ -74,6 +74,27 @@ test("a wrong password says so and nothing more", async () => {
     await page.click("button[type=submit]");
     assert.equal(await page.locator("[role=alert]").textContent(), "E-mail and password don’t belong together.");
   }
+  await page.close();
+});
+
+test("a trial is asked for, and who has an account is not told", async () => {
+  const page = await browser.newPage();
+  const answers = [];
+  for (const email of [server.email, "new@lab.example"]) {
+    await page.goto(`${server.base}/sign-in`);
+    await page.getByRole("link", { name: "Start a trial" }).click();
+    await page.getByLabel("E-mail").fill(email);
+    await page.getByLabel("Your name").fill("Eve");
+    await page.getByLabel(/Name of your cloud/).fill("eu-north");
+    await page.getByRole("button", { name: "Send the mail" }).click();
+    await page.getByRole("heading", { name: "Look into your mail" }).waitFor();
+    answers.push(await page.locator("main").textContent());
+  }
+  assert.equal(answers[0], answers[1]);
+  await page.goto(`${server.base}/reset?token=nonsense`);
+  await page.getByLabel("Password").fill("long enough to be one");
+  await page.getByRole("button", { name: "Set it" }).click();
+  assert.match(await page.getByRole("alert").textContent(), /This link is not good/);
   await page.close();
 });
 

@@ -56,6 +56,7 @@ async fn main() -> Result<()> {
         accounts,
         sites,
         secure: false,
+        sign_up: true,
         clock: now_us,
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::accounts::Accounts;
+use crate::accounts::{Accounts, Mailer};
 use crate::cli::store_dir;
 use crate::clock::now_us;
 use crate::config::Config;
@@ -45,7 +45,7 @@ pub async fn run(config: Config) -> Result<()> {
         ..StoreOptions::new(store_dir(&config.data_dir))
     };
     let store = Store::open(options).await.context("open the store")?;
-    let accounts = Accounts::new(store.catalog().clone());
+    let accounts = Accounts::new(store.catalog().clone()).with_mailer(mailer(&config));
     let sites = Sites::new(store.clone());
     let gateways = Gateways::new(store.catalog().clone());
     let counters = Arc::new(Counters::default());
@@ -77,6 +77,7 @@ pub async fn run(config: Config) -> Result<()> {
         sites,
         gateways,
         secure: config.web_secure,
+        sign_up: config.sign_up,
         clock: now_us,
     };
     let metrics = Metrics {
@@ -105,6 +106,9 @@ pub async fn run(config: Config) -> Result<()> {
                 if let Err(error) = accounts.delete_expired_sessions(now_us()).await {
                     tracing::warn!(error = &error as &dyn std::error::Error, "forget sessions that are over");
                 }
+                if let Err(error) = accounts.delete_expired_tokens(now_us()).await {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "forget links that are over");
+                }
             }
         }
     }
@@ -116,6 +120,22 @@ pub async fn run(config: Config) -> Result<()> {
     store.series().flush().await.context("write what is in memory to files")?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// How mails go out; says so where they don't.
+fn mailer(config: &Config) -> Mailer {
+    let url = if config.web_url.is_empty() {
+        format!("http://{}", config.web_listen)
+    } else {
+        config.web_url.clone()
+    };
+    match &config.smtp {
+        Some(smtp) => Mailer::smtp(smtp.clone(), &url),
+        None => {
+            tracing::warn!("no mail server is set (--smtp-host): links for new accounts and forgotten passwords are printed here instead");
+            Mailer::log(&url)
+        }
+    }
 }
 
 fn read_certificate(chain: &Path, key: &Path) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {

@@ -25,6 +25,7 @@ fn app(service: &Service) -> App {
         sites: service.sites.clone(),
         gateways: service.gateways.clone(),
         secure: false,
+        sign_up: true,
         clock: now_us,
     }
 }

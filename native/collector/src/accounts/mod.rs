@@ -8,6 +8,8 @@
 
 mod events;
 mod fingerprint;
+mod letters;
+mod mail;
 mod notes;
 mod password;
 mod scope;
@@ -23,6 +25,8 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 pub use fingerprint::{FingerprintError, format_fingerprint, parse_fingerprint};
+pub use letters::SignUp;
+pub use mail::{MailError, Mailer, SmtpOptions, SmtpTls};
 pub use notes::{MOST_FILTERS, TenantNames};
 pub use password::{MAX_PASSWORD, MIN_PASSWORD, generate_password};
 pub use scope::SiteScope;
@@ -43,6 +47,8 @@ pub enum AccountError {
     Email(String),
     #[error("a name has 1 to 200 characters")]
     Name,
+    #[error("this link is not good: it was used, it is too old, or it was cut; ask for another one")]
+    Link,
     #[error("no such site")]
     NoSite,
     #[error("that is not the id of a tenant")]
@@ -77,6 +83,9 @@ impl From<StoreError> for AccountError {
 pub struct Accounts {
     catalog: Catalog,
     throttle: Arc<Mutex<throttle::Throttle>>,
+    /// Mails that were asked for.
+    mails: Arc<Mutex<throttle::Throttle>>,
+    mailer: Mailer,
     passwords: password::Passwords,
     /// Counts changes of sites, settings and fingerprints made by this process, so that open connections learn of them at once.
     changes: watch::Sender<u64>,
@@ -87,9 +96,17 @@ impl Accounts {
         Self {
             catalog,
             throttle: Arc::default(),
+            mails: Arc::default(),
+            mailer: Mailer::log(""),
             passwords: password::Passwords::default(),
             changes: watch::Sender::new(0),
         }
+    }
+
+    /// Sends mails this way; without, links are logged.
+    pub fn with_mailer(mut self, mailer: Mailer) -> Self {
+        self.mailer = mailer;
+        self
     }
 
     /// Creates an account; for sign-up and for the operator's command line.

@@ -95,7 +95,8 @@ impl Accounts {
     /// Changes the password and ends all sessions of the account, this one too.
     pub async fn change_password(&self, session: &Session, client: IpAddr, old: String, new: String, now_us: i64) -> Result<(), AccountError> {
         self.confirm(session, client, old, now_us).await?;
-        self.reset_password(session.account, new).await
+        self.reset_password(session.account, new).await?;
+        Ok(self.catalog.delete_tokens_of(session.account).await?)
     }
 
     /// Deletes the account with its sites. Connections of their gateways are closed.
@@ -112,7 +113,7 @@ impl Accounts {
     }
 
     /// Checks the password of a session's account again: a stolen session must not be enough for what can't be undone.
-    async fn confirm(&self, session: &Session, client: IpAddr, password: String, now_us: i64) -> Result<(), AccountError> {
+    pub(super) async fn confirm(&self, session: &Session, client: IpAddr, password: String, now_us: i64) -> Result<(), AccountError> {
         if !self.throttle.lock().allows(&session.email, client, now_us) {
             return Err(AccountError::WrongPassword);
         }
@@ -126,6 +127,6 @@ impl Accounts {
 }
 
 /// A token is random and long: a plain hash of it can be neither guessed nor looked up.
-fn hash_token(token: &str) -> [u8; 32] {
+pub(super) fn hash_token(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
+use crate::accounts::{SmtpOptions, SmtpTls};
+
 /// Options that every command understands.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Common {
@@ -57,6 +59,42 @@ pub struct ServeArgs {
     #[arg(long, env = "INSIGHTS_QUERY_MEMORY_MIB", value_name = "MIB")]
     pub query_memory_mib: Option<usize>,
 
+    /// Where people reach the manager, for links in mails [default: http://WEB_LISTEN]
+    #[arg(long, env = "INSIGHTS_WEB_URL", value_name = "URL")]
+    pub web_url: Option<String>,
+
+    /// Let anybody with an e-mail address open a trial account [default: true]
+    #[arg(long, env = "INSIGHTS_SIGN_UP", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub sign_up: Option<bool>,
+
+    /// Mail server; without one, links are printed in the log
+    #[arg(long, env = "INSIGHTS_SMTP_HOST", value_name = "HOST")]
+    pub smtp_host: Option<String>,
+
+    /// Its TCP port [default: 587, or 465 with `--smtp-tls tls`, or 25 without TLS]
+    #[arg(long, env = "INSIGHTS_SMTP_PORT", value_name = "PORT")]
+    pub smtp_port: Option<u16>,
+
+    /// How the connection to it is secured [default: starttls]
+    #[arg(long, env = "INSIGHTS_SMTP_TLS", value_name = "WAY")]
+    pub smtp_tls: Option<SmtpTls>,
+
+    /// Roots that its certificate must come from, PEM [default: those of the system]
+    #[arg(long, env = "INSIGHTS_SMTP_CA_FILE", value_name = "FILE")]
+    pub smtp_ca_file: Option<PathBuf>,
+
+    /// User of the mail server, with `--smtp-password-file`
+    #[arg(long, env = "INSIGHTS_SMTP_USER", value_name = "NAME")]
+    pub smtp_user: Option<String>,
+
+    /// File with the password, so that no command line shows it
+    #[arg(long, env = "INSIGHTS_SMTP_PASSWORD_FILE", value_name = "FILE")]
+    pub smtp_password_file: Option<PathBuf>,
+
+    /// Sender of mails [default: insights@SMTP_HOST]
+    #[arg(long, env = "INSIGHTS_MAIL_FROM", value_name = "ADDRESS")]
+    pub mail_from: Option<String>,
+
     /// Form of the log on standard error [default: text]
     #[arg(long, env = "INSIGHTS_LOG_FORMAT", value_name = "FORM")]
     pub log_format: Option<LogFormat>,
@@ -90,6 +128,10 @@ pub struct Config {
     pub max_gateways: usize,
     pub memory_bytes: usize,
     pub query_memory_bytes: usize,
+    /// Empty: made of the address that the manager listens on.
+    pub web_url: String,
+    pub sign_up: bool,
+    pub smtp: Option<SmtpOptions>,
     pub log_format: LogFormat,
     pub log: String,
 }
@@ -170,6 +212,7 @@ impl Config {
                 allowed: "1 to 100000",
             });
         }
+        let smtp = smtp(&flags, &file)?;
         Ok(Config {
             ingest_listen: flags
                 .ingest_listen
@@ -185,11 +228,61 @@ impl Config {
             max_gateways,
             memory_bytes: mib("memory-mib", flags.memory_mib.or(file.memory_mib), 512)?,
             query_memory_bytes: mib("query-memory-mib", flags.query_memory_mib.or(file.query_memory_mib), 512)?,
+            web_url: flags.web_url.clone().or(file.web_url.clone()).unwrap_or_default(),
+            sign_up: flags.sign_up.or(file.sign_up).unwrap_or(true),
+            smtp,
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
             log: flags.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
             data_dir,
         })
     }
+}
+
+/// The mail server, when one is named.
+fn smtp(flags: &ServeArgs, file: &ServeArgs) -> Result<Option<SmtpOptions>, ConfigError> {
+    let Some(host) = flags.smtp_host.clone().or(file.smtp_host.clone()) else {
+        return Ok(None);
+    };
+    let read = |path: &PathBuf| std::fs::read(path).map_err(|source| ConfigError::Read { path: path.clone(), source });
+    let tls = flags.smtp_tls.or(file.smtp_tls).unwrap_or_default();
+    let password = flags.smtp_password_file.as_ref().or(file.smtp_password_file.as_ref());
+    let login = match (flags.smtp_user.clone().or(file.smtp_user.clone()), password) {
+        (Some(user), Some(path)) => {
+            let text = String::from_utf8_lossy(&read(path)?).trim_end_matches(['\r', '\n']).to_owned();
+            Some((user, text))
+        }
+        (None, None) => None,
+        (user, _) => {
+            return Err(ConfigError::Value {
+                option: "smtp-user",
+                value: user.unwrap_or_else(|| "missing".to_owned()),
+                allowed: "given together with smtp-password-file",
+            });
+        }
+    };
+    if login.is_some() && tls == SmtpTls::None && host != "localhost" && !host.starts_with("127.") {
+        return Err(ConfigError::Value {
+            option: "smtp-tls",
+            value: "none".to_owned(),
+            allowed: "starttls or tls where a password is sent to another machine",
+        });
+    }
+    Ok(Some(SmtpOptions {
+        port: flags.smtp_port.or(file.smtp_port).unwrap_or(match tls {
+            SmtpTls::Starttls => 587,
+            SmtpTls::Tls => 465,
+            SmtpTls::None => 25,
+        }),
+        tls,
+        ca: flags.smtp_ca_file.as_ref().or(file.smtp_ca_file.as_ref()).map(read).transpose()?,
+        login,
+        from: flags
+            .mail_from
+            .clone()
+            .or(file.mail_from.clone())
+            .unwrap_or_else(|| format!("MidoInsights <insights@{host}>")),
+        host,
+    }))
 }
 
 #[cfg(test)]
@@ -222,6 +315,32 @@ mod tests {
         assert_eq!(config.log_format, LogFormat::Json);
         assert_eq!(config.ingest_listen.port(), 443);
         assert_eq!(config.tls_cert, Path::new("/srv/insights/tls/server.pem"));
+    }
+
+    #[test]
+    fn a_mail_server_gets_the_port_of_its_security_and_no_password_in_clear() {
+        let smtp = |text: &str| {
+            let (dir, common) = common(text);
+            let config = Config::new(&common, ServeArgs::default());
+            drop(dir);
+            config.map(|config| config.smtp)
+        };
+        assert_eq!(smtp("").unwrap(), None);
+        let server = smtp("smtp_host = \"mail.example.org\"").unwrap().unwrap();
+        assert_eq!((server.port, server.tls, server.login), (587, SmtpTls::Starttls, None));
+        assert_eq!(server.from, "MidoInsights <insights@mail.example.org>");
+        assert_eq!(smtp("smtp_host = \"a\"\nsmtp_tls = \"tls\"").unwrap().unwrap().port, 465);
+        assert!(smtp("smtp_host = \"a\"\nsmtp_user = \"u\"").is_err());
+        let dir = tempfile::tempdir().unwrap();
+        let password = dir.path().join("p");
+        std::fs::write(&password, "secret\n").unwrap();
+        let with = |tls: &str| {
+            smtp(&format!(
+                "smtp_host = \"a\"\nsmtp_user = \"u\"\nsmtp_tls = \"{tls}\"\nsmtp_password_file = {password:?}"
+            ))
+        };
+        assert_eq!(with("starttls").unwrap().unwrap().login, Some(("u".into(), "secret".into())));
+        assert!(with("none").unwrap_err().to_string().contains("starttls or tls"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use askama::Template;
 use axum::{
     Form,
     extract::{Query, State},
-    http::HeaderMap,
+    http::{HeaderMap, header},
     response::{IntoResponse, Redirect, Response},
 };
 use insights_store::SiteId;
@@ -94,6 +94,38 @@ pub(crate) struct PasswordForm {
 }
 
 #[derive(Deserialize)]
+pub(crate) struct EmailForm {
+    #[serde(default)]
+    csrf: String,
+    #[serde(default)]
+    email: String,
+    #[serde(default)]
+    password: String,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct DeleteForm {
+    #[serde(default)]
+    csrf: String,
+    /// The account's address, typed to confirm.
+    #[serde(default)]
+    confirm: String,
+    #[serde(default)]
+    password: String,
+}
+
+#[derive(Template)]
+#[template(path = "delete_account.html")]
+struct DeletePage {
+    css: String,
+    theme: String,
+    csrf: String,
+    email: String,
+    sites: String,
+    error: String,
+}
+
+#[derive(Deserialize)]
 pub(crate) struct KeyForm {
     #[serde(default)]
     csrf: String,
@@ -111,6 +143,9 @@ pub(crate) struct KeyForm {
 pub(crate) async fn page(State(app): State<App>, SignedIn(session): SignedIn, Query(asked): Query<Asked>) -> Result<Response, WebError> {
     let done = match asked.done.as_str() {
         "name" => "The name is changed.",
+        "email" => "The address is changed.",
+        "mailed" => "A link went to the new address. It changes when the link is followed.",
+        "site" => "The site is added.",
         "added" => "The fingerprint is added: the gateway gets in with its next try.",
         "deleted" => "The fingerprint is deleted.",
         _ => "",
@@ -138,6 +173,59 @@ pub(crate) async fn password(
     session::guard(&session, &headers, &form.csrf)?;
     let changed = app.accounts.change_password(&session, client, form.old, form.new, app.now_us()).await;
     outcome(&app, &session, changed, "/sign-in").await
+}
+
+pub(crate) async fn change_email(
+    State(app): State<App>,
+    SignedIn(session): SignedIn,
+    Client(client): Client,
+    headers: HeaderMap,
+    Form(form): Form<EmailForm>,
+) -> Result<Response, WebError> {
+    session::guard(&session, &headers, &form.csrf)?;
+    let asked = app
+        .accounts
+        .change_email(&session, client, form.password, &form.email, app.now_us())
+        .await;
+    outcome(&app, &session, asked, "/account?done=mailed").await
+}
+
+pub(crate) async fn add_site(
+    State(app): State<App>,
+    SignedIn(session): SignedIn,
+    headers: HeaderMap,
+    Form(form): Form<NameForm>,
+) -> Result<Response, WebError> {
+    session::guard(&session, &headers, &form.csrf)?;
+    let added = app.accounts.add_site(&session, &form.name, app.now_us()).await.map(|_| ());
+    outcome(&app, &session, added, "/account?done=site").await
+}
+
+pub(crate) async fn delete_page(State(app): State<App>, SignedIn(session): SignedIn) -> Result<Response, WebError> {
+    deletion(&app, &session, String::new()).await
+}
+
+/// Deletes the account for whoever types its address and its password.
+pub(crate) async fn delete(
+    State(app): State<App>,
+    SignedIn(session): SignedIn,
+    Client(client): Client,
+    headers: HeaderMap,
+    Form(form): Form<DeleteForm>,
+) -> Result<Response, WebError> {
+    session::guard(&session, &headers, &form.csrf)?;
+    if !form.confirm.trim().eq_ignore_ascii_case(&session.email) {
+        return deletion(&app, &session, format!("Type {} to confirm.", session.email)).await;
+    }
+    match app.accounts.delete(&session, client, form.password, app.now_us()).await {
+        Ok(()) => Ok((
+            [(header::SET_COOKIE, session::forget_cookie(&app))],
+            Redirect::to("/sign-in?done=deleted"),
+        )
+            .into_response()),
+        Err(error @ (AccountError::Store(_) | AccountError::Hash)) => Err(error.into()),
+        Err(error) => deletion(&app, &session, sentence(&error.to_string())).await,
+    }
 }
 
 pub(crate) async fn add_fingerprint(
@@ -229,6 +317,23 @@ async fn show(app: &App, session: &Session, done: &'static str, error: String) -
         error: error.clone(),
     })?;
     if !error.is_empty() {
+        *response.status_mut() = axum::http::StatusCode::UNPROCESSABLE_ENTITY;
+    }
+    Ok(response)
+}
+
+async fn deletion(app: &App, session: &Session, error: String) -> Result<Response, WebError> {
+    let sites: Vec<_> = app.accounts.sites(session).await?.into_iter().map(|site| site.name).collect();
+    let wrong = !error.is_empty();
+    let mut response = html(&DeletePage {
+        css: assets::url("manager.css"),
+        theme: assets::url("theme.js"),
+        csrf: session::csrf(session),
+        email: session.email.clone(),
+        sites: sites.join(", "),
+        error,
+    })?;
+    if wrong {
         *response.status_mut() = axum::http::StatusCode::UNPROCESSABLE_ENTITY;
     }
     Ok(response)

@@ -15,6 +15,8 @@ pub struct App {
     pub gateways: Gateways,
     /// The manager is reached by TLS: cookies are marked and named so.
     pub secure: bool,
+    /// Strangers may open trial accounts.
+    pub sign_up: bool,
     /// µs since the epoch.
     pub clock: fn() -> i64,
 }

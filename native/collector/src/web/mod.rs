@@ -18,6 +18,7 @@ mod error;
 mod events;
 mod flows;
 mod frame;
+mod letters;
 mod lists;
 mod reports;
 mod search;
@@ -53,7 +54,15 @@ pub fn router(app: App) -> Router {
         .route("/", get(home))
         .route("/sign-in", get(session::sign_in_page).post(session::sign_in))
         .route("/sign-out", post(session::sign_out))
+        .route("/sign-up", get(letters::sign_up_page).post(letters::sign_up))
+        .route("/sign-up/confirm", get(letters::welcome_page).post(letters::welcome))
+        .route("/forgot", get(letters::forgot_page).post(letters::forgot))
+        .route("/reset", get(letters::reset_page).post(letters::reset))
         .route("/account", get(account::page))
+        .route("/account/sites", post(account::add_site))
+        .route("/account/email", post(account::change_email))
+        .route("/account/email/confirm", get(letters::email_page).post(letters::email))
+        .route("/account/delete", get(account::delete_page).post(account::delete))
         .route("/account/name", post(account::rename))
         .route("/account/password", post(account::password))
         .route("/account/fingerprints", post(account::add_fingerprint))

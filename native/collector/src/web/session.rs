@@ -46,12 +46,16 @@ struct SignInPage {
     email: String,
     next: String,
     failed: bool,
+    done: &'static str,
+    sign_up: bool,
 }
 
 #[derive(Deserialize)]
 pub(crate) struct SignInQuery {
     #[serde(default)]
     next: String,
+    #[serde(default)]
+    done: String,
 }
 
 #[derive(Deserialize)]
@@ -70,8 +74,14 @@ pub(crate) struct CsrfForm {
     csrf: String,
 }
 
-pub(crate) async fn sign_in_page(Query(query): Query<SignInQuery>) -> Result<Response, WebError> {
-    form(String::new(), query.next, false)
+pub(crate) async fn sign_in_page(State(app): State<App>, Query(query): Query<SignInQuery>) -> Result<Response, WebError> {
+    let done = match query.done.as_str() {
+        "opened" => "The account is open. Sign in to add the fingerprint of your first gateway.",
+        "password" => "The new password is set. Sign in with it.",
+        "deleted" => "The account is deleted.",
+        _ => "",
+    };
+    form(&app, String::new(), query.next, false, done)
 }
 
 pub(crate) async fn sign_in(
@@ -87,7 +97,7 @@ pub(crate) async fn sign_in(
             let age = (signed.expires_us - app.now_us()) / 1_000_000;
             Ok(([(header::SET_COOKIE, set_cookie(&app, &signed.token, age))], Redirect::to(&to)).into_response())
         }
-        Err(AccountError::Refused) => form(typed.email, typed.next, true),
+        Err(AccountError::Refused) => form(&app, typed.email, typed.next, true, ""),
         Err(error) => Err(error.into()),
     }
 }
@@ -139,7 +149,7 @@ fn check(session: &accounts::Session, sent: &str) -> Result<(), WebError> {
 }
 
 /// A form came from a page of this origin, as browsers say it.
-fn same_origin(headers: &HeaderMap) -> Result<(), WebError> {
+pub(crate) fn same_origin(headers: &HeaderMap) -> Result<(), WebError> {
     let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     if let Some(site) = text(header::HeaderName::from_static("sec-fetch-site")) {
         return if matches!(site, "same-origin" | "none") {
@@ -158,13 +168,15 @@ fn same_origin(headers: &HeaderMap) -> Result<(), WebError> {
     }
 }
 
-fn form(email: String, next: String, failed: bool) -> Result<Response, WebError> {
+fn form(app: &App, email: String, next: String, failed: bool, done: &'static str) -> Result<Response, WebError> {
     let page = SignInPage {
         css: assets::url("manager.css"),
         theme: assets::url("theme.js"),
         email,
         next,
         failed,
+        done,
+        sign_up: app.sign_up,
     };
     let code = if failed { StatusCode::UNAUTHORIZED } else { StatusCode::OK };
     Ok((
@@ -191,6 +203,11 @@ fn cookie(headers: &HeaderMap, secure: bool) -> Option<String> {
         .find(|(have, _)| *have == name)
         .map(|(_, value)| value.to_owned())
         .filter(|token| !token.is_empty())
+}
+
+/// Makes the browser forget the session.
+pub(crate) fn forget_cookie(app: &App) -> HeaderValue {
+    set_cookie(app, "", 0)
 }
 
 fn set_cookie(app: &App, token: &str, age_s: i64) -> HeaderValue {
