@@ -3,10 +3,11 @@
 
 //! Batches: records of one kind, compressed together.
 //!
-//! Form of a batch: `version u8, kind u8, records u32, first_us i64, last_us i64, raw u32` (big-endian), then the zstd frame of the payload.
+//! Form of a batch: `version u8, kind u8, records u32, first_us i64, last_us i64, raw u32` (big-endian), then the payload in one zstd frame
+//! or several.
 //! Form of an envelope on a data stream: `epoch u64, sequence u64` (big-endian), then the batch.
 
-use crate::{Kind, WireError, codec, event::Event, flow::FlowFact, meters::HostReading, topology::Change};
+use crate::{Kind, WireError, codec, column::Sections, event::Event, flow::FlowFact, meters::HostReading, topology::Change};
 
 /// Longest batch, compressed. A node of the NSDB has 1 MiB at most, so one record always fits.
 pub const MAX_BATCH_BYTES: usize = 4 << 20;
@@ -21,9 +22,12 @@ pub const MAX_RECORDS: usize = 65_536;
 pub const ENVELOPE_BYTES: usize = 16;
 
 /// Level 3: measured as the knee of size against time on flow columns.
-const ZSTD_LEVEL: i32 = 3;
+pub(crate) const ZSTD_LEVEL: i32 = 3;
 
-const FORMAT: u8 = 1;
+/// Sections of columns from this size on are frames of their own: each gets its own code, for some 15 bytes.
+const OWN_FRAME_BYTES: usize = 512;
+
+const FORMAT: u8 = 2;
 const HEADER_BYTES: usize = 26;
 
 /// What a batch says of itself without being opened.
@@ -86,17 +90,12 @@ impl Payload {
 /// The bytes of a batch. Fails when it is above a bound: the caller splits it then.
 pub fn encode(payload: &Payload) -> Result<Vec<u8>, WireError> {
     limit("batch of records", payload.len(), MAX_RECORDS)?;
-    let raw = match payload {
-        Payload::Topology(records) => codec::encode("topology batch", records)?,
-        Payload::Events(records) => codec::encode("event batch", records)?,
-        Payload::Meters(records) => codec::encode("meter batch", records)?,
-        Payload::Flows(records) => crate::flow::encode_columns(records)?,
+    let (raw_bytes, body) = match payload {
+        Payload::Topology(records) => compress(&codec::encode("topology batch", records)?)?,
+        Payload::Events(records) => compress(&codec::encode("event batch", records)?)?,
+        Payload::Meters(records) => compress(&codec::encode("meter batch", records)?)?,
+        Payload::Flows(records) => compress_sections(&crate::flow::encode_columns(records)?)?,
     };
-    limit("batch before compression", raw.len(), MAX_RAW_BYTES)?;
-    let body = zstd::bulk::compress(&raw, ZSTD_LEVEL).map_err(|source| WireError::Zstd {
-        operation: "compress a batch",
-        source,
-    })?;
     limit("batch", HEADER_BYTES + body.len(), MAX_BATCH_BYTES)?;
     let (first_us, last_us) = payload.times();
     let mut out = Vec::with_capacity(HEADER_BYTES + body.len());
@@ -104,7 +103,7 @@ pub fn encode(payload: &Payload) -> Result<Vec<u8>, WireError> {
     out.extend_from_slice(&(payload.len() as u32).to_be_bytes());
     out.extend_from_slice(&first_us.to_be_bytes());
     out.extend_from_slice(&last_us.to_be_bytes());
-    out.extend_from_slice(&(raw.len() as u32).to_be_bytes());
+    out.extend_from_slice(&(raw_bytes as u32).to_be_bytes());
     out.extend_from_slice(&body);
     Ok(out)
 }
@@ -184,6 +183,38 @@ pub fn open(bytes: &[u8]) -> Result<Envelope<'_>, WireError> {
         sequence: u64::from_be_bytes(sequence),
         batch: &bytes[ENVELOPE_BYTES..],
     })
+}
+
+/// The payload's length and its frame.
+fn compress(raw: &[u8]) -> Result<(usize, Vec<u8>), WireError> {
+    limit("batch before compression", raw.len(), MAX_RAW_BYTES)?;
+    Ok((raw.len(), zstd::bulk::compress(raw, ZSTD_LEVEL).map_err(compressing)?))
+}
+
+/// The payload's length and its frames.
+fn compress_sections(sections: &Sections) -> Result<(usize, Vec<u8>), WireError> {
+    let raw = sections.bytes();
+    limit("batch before compression", raw.len(), MAX_RAW_BYTES)?;
+    let mut compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL).map_err(compressing)?;
+    let mut body = Vec::new();
+    let (mut begin, mut end) = (0, 0);
+    for piece in sections.pieces().map(<[u8]>::len).chain([usize::MAX]) {
+        if piece >= OWN_FRAME_BYTES || end - begin >= OWN_FRAME_BYTES {
+            if begin < end {
+                body.extend(compressor.compress(&raw[begin..end]).map_err(compressing)?);
+            }
+            begin = end;
+        }
+        end = end.saturating_add(piece);
+    }
+    Ok((raw.len(), body))
+}
+
+fn compressing(source: std::io::Error) -> WireError {
+    WireError::Zstd {
+        operation: "compress a batch",
+        source,
+    }
 }
 
 /// The one place where zstd is decoded: never more than the size that the header gave, which is bounded.
