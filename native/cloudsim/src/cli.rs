@@ -117,6 +117,9 @@ struct RunArgs {
     /// Stop the traffic after so many flow records
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
+    /// Seconds before the first packet
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.0)]
+    quiet: f64,
     /// End after so many seconds
     #[arg(long, value_name = "SECONDS")]
     duration: Option<u64>,
@@ -178,6 +181,7 @@ async fn topology(args: &CloudArgs) -> anyhow::Result<()> {
         json_percent: 0,
         seed: args.seed,
         limit: Some(0),
+        quiet: Duration::ZERO,
     };
     let (_, nsdb) = write_topology(&options(args, traffic)).await?;
     nsdb.close().await;
@@ -239,6 +243,7 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
         json_percent: args.json,
         seed: args.cloud.seed,
         limit: args.limit,
+        quiet: Duration::from_secs_f64(args.quiet),
     };
     let options = Options {
         stats_port: args.stats_port,

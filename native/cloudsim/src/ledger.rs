@@ -94,6 +94,34 @@ pub struct Things {
     pub load_balancers: usize,
     pub floating_ips: usize,
     pub security_groups: usize,
+    /// Hosts in tunnel zones, each as often as it is in one.
+    pub tunnel_zone_members: usize,
+    pub pool_members: usize,
+    pub pool_members_up: usize,
+    /// Ports whose meters tell of traffic between whom; empty in a cloud of more than [`MAX_LISTED_PORTS`] ports.
+    pub traffic_ports: BTreeMap<Uuid, TrafficPort>,
+}
+
+/// Ports that the ledger lists: it is made anew each second.
+pub const MAX_LISTED_PORTS: usize = 5_000;
+
+#[derive(Clone, Debug, Serialize)]
+pub struct TrafficPort {
+    pub role: PortRole,
+    /// Empty for none.
+    pub tenant: String,
+}
+
+/// What passes a port.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PortRole {
+    /// What a VM sends and gets.
+    Vm,
+    /// What leaves the cloud and comes into it.
+    Uplink,
+    /// What leaves a tenant's router for an external network and comes from it.
+    Gateway,
 }
 
 /// Something that happened to the cloud.

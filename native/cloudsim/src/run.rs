@@ -3,7 +3,13 @@
 
 //! A whole simulation: the NSDB, the agents, their traffic and the ledger.
 
-use std::{collections::HashMap, net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::Ipv4Addr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use midonet::nsdb::Root;
 use parking_lot::RwLock;
@@ -13,14 +19,14 @@ use uuid::Uuid;
 use crate::{
     agent::{Agent, Context},
     clock,
-    ledger::{Ledger, Things},
+    ledger::{Ledger, MAX_LISTED_PORTS, PortRole, Things, TrafficPort},
     life::Life,
     nsdb::{Nsdb, NsdbError},
     obj::Kind,
     plan::Plan,
     size::Size,
     traffic::{Settings, Traffic},
-    view::View,
+    view::{DeviceRef, Port, View},
 };
 
 /// Between two states of the ledger's file.
@@ -276,6 +282,38 @@ fn things(plan: &Plan, view: &View, agents: &[Agent]) -> Things {
         load_balancers: count(Kind::LoadBalancer),
         floating_ips: count(Kind::FloatingIp),
         security_groups: count(Kind::SecurityGroup),
+        tunnel_zone_members: plan.zoom.all(Kind::TunnelZone).iter().map(|zone| zone.all("hosts").count()).sum(),
+        pool_members: view.members.len(),
+        pool_members_up: view.members.iter().filter(|(_, up)| *up).count(),
+        traffic_ports: traffic_ports(view),
         objects,
     }
+}
+
+fn traffic_ports(view: &View) -> BTreeMap<uuid::Uuid, TrafficPort> {
+    if view.ports.len() > MAX_LISTED_PORTS {
+        return BTreeMap::new();
+    }
+    let vms: BTreeSet<u32> = view.vms.iter().copied().collect();
+    let edges: Vec<DeviceRef> = view.uplinks.iter().map(|index| view.port(*index).device).collect();
+    // A router's port towards an external network; the edge's own links to it are on the other side.
+    let is_gateway = |port: &Port| {
+        let peer = port.peer.map(|peer| view.port(peer).device);
+        let outside = matches!(peer, Some(DeviceRef::Network(network)) if view.networks[network as usize].external);
+        matches!(port.device, DeviceRef::Router(_)) && outside && !edges.contains(&port.device)
+    };
+    let listed = (0..).zip(&view.ports).filter_map(|(index, port)| {
+        let role = if vms.contains(&index) {
+            PortRole::Vm
+        } else if view.uplinks.contains(&index) {
+            PortRole::Uplink
+        } else if is_gateway(port) {
+            PortRole::Gateway
+        } else {
+            return None;
+        };
+        let tenant = view.tenants[port.tenant as usize].clone();
+        Some((port.id, TrafficPort { role, tenant }))
+    });
+    listed.collect()
 }

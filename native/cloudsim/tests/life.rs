@@ -42,6 +42,7 @@ async fn start(zookeeper: &ZooKeeper, underlay: Ipv4Addr) -> Simulation {
             json_percent: 0,
             seed: 11,
             limit: None,
+            quiet: std::time::Duration::ZERO,
         },
         ledger: None,
         ledger_listen: None,

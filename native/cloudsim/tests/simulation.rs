@@ -49,6 +49,7 @@ fn options(zookeeper: &ZooKeeper, underlay: Ipv4Addr, limit: u64) -> Options {
             json_percent: 30,
             seed: 7,
             limit: Some(limit),
+            quiet: std::time::Duration::ZERO,
         },
         ledger: None,
         ledger_listen: None,

@@ -4,6 +4,7 @@
 //! Runs everything together with real parts: ZooKeeper, the plugin in a JVM, the simulated cloud, the collector.
 
 pub mod cost;
+pub mod dashboard;
 pub mod golden;
 pub mod html;
 pub mod manager;

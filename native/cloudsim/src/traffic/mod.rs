@@ -38,6 +38,8 @@ pub struct Settings {
     pub seed: u64,
     /// Stop after this many records.
     pub limit: Option<u64>,
+    /// Time before the first packet.
+    pub quiet: Duration,
 }
 
 /// One direction of a connection.
@@ -114,6 +116,7 @@ impl Traffic {
 
     /// Makes traffic until it is dropped, or until as many records as set were made.
     pub async fn run(mut self) {
+        tokio::time::sleep(self.settings.quiet).await;
         let start = Instant::now();
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);

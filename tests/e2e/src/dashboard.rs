@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+//! The dashboard as a person reads it.
+
+use anyhow::{Context, Result};
+
+use crate::html::{self, Element};
+
+/// What stands on the page.
+#[derive(Clone, Debug)]
+pub struct Dashboard {
+    /// The first sentence.
+    pub verdict: String,
+    pub tiles: Vec<Tile>,
+    pub charts: Vec<Chart>,
+    pub tenants: Vec<Tenant>,
+    pub rules: Vec<Rule>,
+    /// The objects in the list of changes, with their links.
+    pub changes: Vec<(String, String)>,
+    /// Names of the gateways, with what is said of them.
+    pub gateways: Vec<(String, String)>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Tile {
+    pub title: String,
+    /// The large number with what stands behind it, such as `9 / 9`.
+    pub value: String,
+    pub note: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct Chart {
+    pub title: String,
+    pub unit: String,
+    pub series: Vec<Series>,
+    /// Begin of each row of the table of values, as text, newest first.
+    pub begins: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Series {
+    pub name: String,
+    /// Min, mean, 95th percentile, max and last.
+    pub figures: [String; 5],
+    pub total: String,
+    /// As the table of values has them, newest first.
+    pub values: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Tenant {
+    pub id: String,
+    pub north_south: String,
+    pub east_west: String,
+    pub total: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct Rule {
+    pub id: String,
+    pub text: String,
+    pub dropped: String,
+}
+
+impl Dashboard {
+    pub fn read(page: &str) -> Result<Dashboard> {
+        let page = html::parse(page)?;
+        let part = |id: &str| page.by_id(id).with_context(|| format!("the dashboard has no part {id}"));
+        let tiles = part("tiles")?.all(&|element| element.has_class("tile"));
+        let charts = ["c-ns", "c-total", "c-flows"].map(|id| part(id).and_then(chart));
+        Ok(Dashboard {
+            verdict: part("verdict")?.named("b").first().context("no first sentence")?.text(),
+            tiles: tiles.into_iter().map(tile).collect::<Result<_>>()?,
+            charts: charts.into_iter().collect::<Result<_>>()?,
+            tenants: part("top-tenants")?.rows().iter().map(|row| tenant(row)).collect::<Result<_>>()?,
+            rules: part("top-rules")?.rows().iter().map(|row| rule(row)).collect::<Result<_>>()?,
+            changes: part("changes")?
+                .all(&|element| element.name == "li" && !element.named("time").is_empty())
+                .iter()
+                .map(|line| {
+                    let links = line.named("a");
+                    let link = links.first().and_then(|link| link.attribute("href"));
+                    let name = links.first().map(|link| link.text());
+                    (name.unwrap_or_default(), link.unwrap_or_default().to_owned())
+                })
+                .collect(),
+            gateways: part("changes")?
+                .all(&|element| element.name == "li" && element.named("time").is_empty())
+                .iter()
+                .map(|line| {
+                    let text = |name: &str| line.named(name).last().map(|element| element.text()).unwrap_or_default();
+                    (text("b"), text("span"))
+                })
+                .collect(),
+        })
+    }
+
+    pub fn tile(&self, title: &str) -> Result<&Tile> {
+        self.tiles
+            .iter()
+            .find(|tile| tile.title == title)
+            .with_context(|| format!("no tile {title}"))
+    }
+
+    pub fn chart(&self, title: &str) -> Result<&Chart> {
+        self.charts
+            .iter()
+            .find(|chart| chart.title == title)
+            .with_context(|| format!("no chart {title}"))
+    }
+}
+
+impl Chart {
+    pub fn series(&self, name: &str) -> Result<&Series> {
+        self.series
+            .iter()
+            .find(|series| series.name == name)
+            .with_context(|| format!("the chart {} has no series {name}", self.title))
+    }
+}
+
+fn tile(tile: &Element) -> Result<Tile> {
+    let text = |class: &str| {
+        let found = tile.all(&|element| element.has_class(class));
+        found
+            .first()
+            .map(|element| element.text())
+            .with_context(|| format!("a tile has no {class}"))
+    };
+    Ok(Tile {
+        title: text("k")?,
+        value: text("v")?,
+        note: text("n")?,
+    })
+}
+
+fn chart(card: &Element) -> Result<Chart> {
+    let title = card.named("h2").first().context("a chart has a title")?.text();
+    let tables = card.named("table");
+    let legend = tables.iter().find(|table| table.has_class("legend"));
+    let legend = legend.with_context(|| format!("the chart {title} has no legend"))?;
+    let unit = legend.named("th").first().context("a legend has a unit")?.text();
+    // Without a value there is no table of them.
+    let rows: Vec<Vec<String>> = tables.iter().find(|table| table.has_class("t")).map_or_else(Vec::new, |table| {
+        table.rows().iter().map(|row| row.iter().map(|cell| cell.text()).collect()).collect()
+    });
+    let series = legend.rows().into_iter().enumerate().map(|(at, row)| {
+        let cells: Vec<String> = row.iter().map(|cell| cell.text()).collect();
+        let [name, min, mean, p95, max, last, total] = <[String; 7]>::try_from(cells).ok().context("a legend has seven columns")?;
+        Ok(Series {
+            name,
+            figures: [min, mean, p95, max, last],
+            total,
+            values: rows.iter().filter_map(|row| row.get(at + 1).cloned()).collect(),
+        })
+    });
+    Ok(Chart {
+        unit,
+        series: series.collect::<Result<_>>()?,
+        begins: rows.iter().filter_map(|row| row.first().cloned()).collect(),
+        title,
+    })
+}
+
+fn tenant(row: &[&Element]) -> Result<Tenant> {
+    let [name, north_south, east_west, total] = row else {
+        anyhow::bail!("a tenant has {} columns", row.len())
+    };
+    Ok(Tenant {
+        id: name.attribute("title").context("a tenant has its id")?.to_owned(),
+        north_south: north_south.text(),
+        east_west: east_west.text(),
+        total: total.text(),
+    })
+}
+
+fn rule(row: &[&Element]) -> Result<Rule> {
+    let [text, _, dropped] = row else {
+        anyhow::bail!("a rule has {} columns", row.len())
+    };
+    let links = text.named("a");
+    let link = links
+        .first()
+        .and_then(|link| link.attribute("href"))
+        .context("a rule leads to its flows")?;
+    // The only UUID of the filter's part of the URL.
+    let id = link
+        .rsplit("decided")
+        .next()
+        .and_then(|rest| rest.split(|c: char| !c.is_ascii_hexdigit() && c != '-').find(|word| word.len() == 36))
+        .with_context(|| format!("the link {link} has no rule"))?;
+    Ok(Rule {
+        id: id.to_owned(),
+        text: text.attribute("title").unwrap_or_default().to_owned(),
+        dropped: dropped.text(),
+    })
+}
+
+/// What a number as text can stand for: from, to. Three digits are shown, with a unit's prefix.
+pub fn range(text: &str) -> Result<(f64, f64)> {
+    let text: String = text.chars().filter(|c| *c != '\u{202f}' && !c.is_whitespace()).collect();
+    if text.starts_with('<') {
+        return Ok((0.0, 0.001));
+    }
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let value: f64 = number.parse().with_context(|| format!("read the number {text:?}"))?;
+    let factor = match unit.chars().next() {
+        Some('k') => 1e3,
+        Some('M') => 1e6,
+        Some('G') => 1e9,
+        Some('T') => 1e12,
+        _ => 1.0,
+    };
+    let digits = number.split_once('.').map_or(0, |(_, fraction)| fraction.len() as i32);
+    let half = if value == 0.0 { 0.0 } else { 0.5 * 10f64.powi(-digits) };
+    Ok(((value - half) * factor, (value + half) * factor))
+}
+
+/// Whether a number as text stands for this one.
+pub fn shows(text: &str, value: f64) -> Result<bool> {
+    let (from, to) = range(text)?;
+    let slack = value.abs() * 1e-9;
+    Ok((from - slack..=to + slack).contains(&value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_stand_for_what_they_were_rounded_from() {
+        for (text, value) in [
+            ("6.29\u{202f}TB", 6_293_000_000_000.0),
+            ("1\u{202f}807", 1_807.4),
+            ("0", 0.0),
+            ("12.6\u{202f}kB", 12_649.0),
+        ] {
+            assert!(shows(text, value).unwrap(), "{text}");
+        }
+        assert!(!shows("6.29\u{202f}TB", 6_296_000_000_000.0).unwrap() && !shows("0", 1.0).unwrap());
+    }
+}
