@@ -16,7 +16,7 @@ use insights_protocol::{
     batch::{self, Payload},
     control::{CommandDone, CommandKind, RefusalCode, ToGateway, ToService, close},
     event::{Event, Level},
-    flow::{Extras, FlowFact, Path, Tunnel},
+    flow::{FlowFact, Path, Tunnel},
     meters::{HostReading, Meter, MeterDelta},
     topology::{Change, Node},
 };
@@ -26,7 +26,7 @@ use insights_store::{
     query::{Budget, FlowQuery},
 };
 use quinn::{ConnectionError, VarInt};
-use service::{Gateway, Identity, Service, eventually, hello, open, receive, send, send_batch, send_bytes};
+use service::{Gateway, Identity, Service, eventually, flow, hello, open, receive, recently, send, send_batch, send_bytes};
 use uuid::Uuid;
 
 const EPOCH: u64 = 77;
@@ -43,41 +43,8 @@ fn closed_with(error: &ConnectionError) -> u64 {
     }
 }
 
-fn flow(cookie: u64) -> FlowFact {
-    FlowFact {
-        received_us: now_us(),
-        host: [1; 16],
-        cookie,
-        sim_result: 8,
-        in_port: None,
-        dp_in_port: 4,
-        tunnel: Tunnel::default(),
-        eth_src: [2, 0, 0, 0, 0, 1],
-        eth_dst: [2, 0, 0, 0, 0, 2],
-        ether_type: 0x0800,
-        net_src: Some("10.0.0.1".parse().unwrap()),
-        net_dst: Some("10.0.0.2".parse().unwrap()),
-        proto: 6,
-        tos: 0,
-        ttl: 64,
-        fragment: 1,
-        tp_src: 40_000,
-        tp_dst: 443,
-        icmp_id: 0,
-        extras: Arc::new(Extras::default()),
-        path: Arc::new(Path::default()),
-        out_ports: Arc::new([]),
-        actions: Arc::new([1, 1, 0, 0, 0, 9]),
-        untrusted: 0,
-    }
-}
-
 fn flows(cookies: std::ops::Range<u64>) -> Payload {
     Payload::Flows(cookies.map(flow).collect())
-}
-
-fn recently() -> Period {
-    Period::new(now_us() - 3_600_000_000, now_us() + 3_600_000_000)
 }
 
 async fn stored_cookies(store: &Store, site: SiteId) -> Vec<u64> {

@@ -26,6 +26,7 @@ use super::{
     data,
     gateways::{Closing, LiveStatus},
     rows::own_event,
+    snapshots,
     tls::certificate_fingerprint,
 };
 use crate::clock::now_us;
@@ -250,6 +251,12 @@ async fn session(
             Err(error) => error,
             Ok(()) => {
                 let mut reports = Reports::new(shared, &peer, &hello).await;
+                match snapshots::is_wanted(shared.parts.store.catalog(), site, gateway).await {
+                    // The queue is empty but for this.
+                    Ok(true) => _ = peer.out.try_send(snapshots::request(&shared.parts.gateways)),
+                    Ok(false) => {}
+                    Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "could not read whether a snapshot is wanted"),
+                }
                 let mut changes = shared.pins.changes();
                 let mut settings = known.settings;
                 let mut streams = JoinSet::new();

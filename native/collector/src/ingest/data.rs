@@ -14,7 +14,7 @@ use std::{
 use insights_protocol::{
     Kind, WireError,
     batch::{self, Payload},
-    control::{Command, CommandKind, Cursor as WireCursor, ToGateway},
+    control::{Cursor as WireCursor, ToGateway},
     frame::{LENGTH_BYTES, MAX_DATA_FRAME, payload_length},
 };
 use insights_store::{
@@ -29,7 +29,9 @@ use super::{
     Shared,
     connection::{Ended, Peer},
     counters::{add, stream_kind},
-    join, rows, stories,
+    join,
+    order::{Fate, Order},
+    rows, snapshots, stories,
 };
 use crate::{clock::now_us, site::Site};
 
@@ -55,8 +57,7 @@ pub(super) async fn receive(mut stream: RecvStream, shared: Arc<Shared>, peer: P
         shared: &shared,
         peer: &peer,
         kind: None,
-        place: None,
-        wanted: None,
+        order: Order::default(),
         in_snapshot: false,
     };
     loop {
@@ -98,10 +99,7 @@ struct Stream<'a> {
     peer: &'a Peer,
     /// Told by the first batch.
     kind: Option<Kind>,
-    /// Epoch and durable sequence.
-    place: Option<(u64, Option<u64>)>,
-    /// The sequence that was asked for again: what comes before it does is left.
-    wanted: Option<u64>,
+    order: Order,
     in_snapshot: bool,
 }
 
@@ -137,17 +135,17 @@ impl Stream<'_> {
             },
             sequence,
         };
-        let durable = match self.place {
-            Some((of, durable)) if of == epoch => durable,
-            _ => self.shared.parts.store.cursor(self.peer.site, cursor.stream).await?,
+        let durable = match self.order.durable(epoch) {
+            Some(durable) => durable,
+            None => self.shared.parts.store.cursor(self.peer.site, cursor.stream).await?,
         };
-        self.place = Some((epoch, durable));
-        if let Some(durable) = durable.filter(|durable| sequence <= *durable) {
-            add(&counters.duplicates, 1);
-            return self.acknowledge(kind, epoch, durable).await;
-        }
-        if self.wanted.is_some_and(|wanted| sequence > wanted) {
-            return Ok(());
+        match self.order.arrived(epoch, durable, sequence) {
+            Fate::Take => {}
+            Fate::Leave => return Ok(()),
+            Fate::Known(durable) => {
+                add(&counters.duplicates, 1);
+                return self.acknowledge(kind, epoch, durable).await;
+            }
         }
         add(&counters.bytes, bytes.len() as u64);
         let (stored, records) = match self.decode(bytes, room).await? {
@@ -179,8 +177,7 @@ impl Stream<'_> {
             }
             Err(Failed::Store(error)) => return self.ask_again(kind, sequence, error).await,
         }
-        self.wanted = None;
-        self.place = Some((epoch, Some(sequence)));
+        self.order.stored(epoch, sequence);
         self.acknowledge(kind, epoch, sequence).await?;
         self.shared.parts.counters.kind(kind).acks.took(arrived.elapsed());
         Ok(())
@@ -260,6 +257,10 @@ impl Stream<'_> {
         let (site, gateway, parts) = (self.peer.site, self.peer.gateway, &self.shared.parts);
         let at_us = changes.last().map_or(0, Change::at_us);
         let begins = changes.iter().any(|change| matches!(change, Change::SnapshotBegin { .. }));
+        if changes.iter().any(|change| matches!(change, Change::SnapshotEnd { .. })) {
+            // Until it shows that nothing of it is missing; the service may end right after the commit.
+            snapshots::want(parts.store.catalog(), site, gateway).await;
+        }
         let applied = parts.sites.apply(site, cursor, rows::topology(changes)).await?;
         let in_snapshot = self.in_snapshot || begins;
         self.in_snapshot = in_snapshot && applied.snapshot.is_none();
@@ -267,8 +268,10 @@ impl Stream<'_> {
         if !events.is_empty() {
             self.tell(events).await;
         }
-        if applied.snapshot.is_some_and(|done| done.seen < done.expected) {
-            self.want_snapshot().await;
+        match applied.snapshot {
+            Some(done) if done.seen < done.expected => self.ask_for_snapshot().await,
+            Some(_) => snapshots::got(parts.store.catalog(), site, gateway).await,
+            None => {}
         }
         Ok(applied.appended)
     }
@@ -307,10 +310,11 @@ impl Stream<'_> {
         });
         match kind {
             Kind::Topology => {
+                // What was in it is not known: only a snapshot makes the model whole again.
+                snapshots::want(parts.store.catalog(), site, gateway).await;
                 parts.sites.apply(site, cursor, Vec::new()).await?;
                 self.tell(vec![event]).await;
-                // What was in it is not known: only a snapshot makes the model whole again.
-                self.want_snapshot().await;
+                self.ask_for_snapshot().await;
             }
             Kind::Events => {
                 parts.store.catalog().append_events(site, Some(cursor), vec![event]).await?;
@@ -338,21 +342,15 @@ impl Stream<'_> {
         }
     }
 
-    async fn want_snapshot(&self) {
-        let command = Command {
-            id: self.shared.parts.gateways.command_id(),
-            what: CommandKind::ResendTopology,
-        };
-        // A connection that ends asks for nothing; the gateway sends a snapshot when it comes back with a new epoch only, so this is told.
-        if self.peer.out.send(ToGateway::Command(command)).await.is_err() {
-            tracing::warn!(gateway = %self.peer.gateway, "could not ask for a snapshot: the gateway is gone");
-        }
+    /// Asks for the snapshot that is wanted. A connection that ends asks for nothing; the next one does.
+    async fn ask_for_snapshot(&self) {
+        let _ = self.peer.out.send(snapshots::request(&self.shared.parts.gateways)).await;
     }
 
     async fn ask_again(&mut self, kind: Kind, sequence: u64, error: StoreError) -> Result<(), Ended> {
         add(&self.shared.parts.counters.kind(kind).retries, 1);
         tracing::error!(gateway = %self.peer.gateway, %kind, sequence, error = &error as &dyn std::error::Error, "could not store a batch");
-        self.wanted = Some(sequence);
+        self.order.failed(sequence);
         self.send(ToGateway::Retry { kind, after_ms: RETRY_MS }).await
     }
 

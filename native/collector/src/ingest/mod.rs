@@ -12,8 +12,10 @@ mod counters;
 mod data;
 mod gateways;
 mod join;
+mod order;
 mod pins;
 mod rows;
+mod snapshots;
 mod stories;
 mod tls;
 

@@ -30,4 +30,4 @@ pub use model::{RawObject, Site};
 pub use search::MAX_FOUND;
 pub use sites::Sites;
 pub use types::*;
-pub(crate) use writer::Effect;
+pub use writer::Effect;

@@ -39,20 +39,15 @@ pub struct Site {
     pub(super) by_ip: Shards<IpAddr, Arc<BTreeSet<Uuid>>>,
     /// Network ports by the network and the address that Neutron gave them.
     pub(super) by_network_ip: Shards<(Uuid, IpAddr), Uuid>,
-    pub(super) totals: Totals,
+    pub(super) totals: Arc<Totals>,
 }
 
-/// Figures that cost a walk over all ports, made once per snapshot. A clone starts without them.
+/// Figures that cost a walk over all ports, made when they are first asked for. Snapshots share them until an object or its state changes: most
+/// changes of a busy site are those of tables.
 #[derive(Debug, Default)]
 pub(super) struct Totals {
     pub(super) counts: OnceLock<Counts>,
     pub(super) tenants: OnceLock<Vec<Tenant>>,
-}
-
-impl Clone for Totals {
-    fn clone(&self) -> Self {
-        Self::default()
-    }
 }
 
 /// A state key of an object, as its writer set it.

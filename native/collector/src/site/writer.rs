@@ -26,7 +26,7 @@ const REMEMBERED: [&str; 3] = ["alive", "host", "active"];
 
 /// What a change did, for those who tell people about it.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Effect {
+pub enum Effect {
     Created {
         class: Arc<str>,
         id: Uuid,
@@ -54,7 +54,15 @@ pub(crate) enum Effect {
 
 impl Site {
     /// Applies a change. The order is that of the NSDB, node by node.
-    pub(crate) fn apply(&mut self, change: &TopologyEffect) -> Effect {
+    pub fn apply(&mut self, change: &TopologyEffect) -> Effect {
+        let path = match change {
+            TopologyEffect::Put(node) => &node.path,
+            TopologyEffect::Delete { path, .. } => path,
+        };
+        // Tables are of no account there.
+        if !path.starts_with("zoom/0/tables/") {
+            self.totals = Arc::default();
+        }
         match change {
             TopologyEffect::Put(node) => {
                 self.at_us = self.at_us.max(node.at_us);

@@ -18,9 +18,10 @@ use insights_protocol::{
     ALPN, Kind, Kinds, PROTOCOL_VERSION,
     batch::{self, Payload},
     control::{Cursor, Hello, StreamState, ToGateway, ToService, Welcome},
+    flow::{Extras, FlowFact, Path as FlowPath, Tunnel},
     frame::{LENGTH_BYTES, MAX_CONTROL_FRAME, MAX_DATA_FRAME, frame, payload_length},
 };
-use insights_store::{SiteId, Store, StoreOptions, catalog::Fingerprint};
+use insights_store::{Period, SiteId, Store, StoreOptions, catalog::Fingerprint};
 use quinn::{Connection, ConnectionError, Endpoint, RecvStream, SendStream, crypto::rustls::QuicClientConfig};
 use rcgen::{CertificateParams, KeyPair, PublicKeyData};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -45,10 +46,14 @@ pub struct Service {
 
 impl Service {
     pub async fn start(dir: &Path) -> Self {
+        Self::start_with(StoreOptions::new(dir)).await
+    }
+
+    pub async fn start_with(options: StoreOptions) -> Self {
         let server = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let certificate = server.cert.der().clone();
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(server.signing_key.serialize_der()));
-        let store = Store::open(StoreOptions::new(dir)).await.unwrap();
+        let store = Store::open(options).await.unwrap();
         let accounts = Accounts::new(store.catalog().clone());
         let sites = Sites::new(store.clone());
         let gateways = Gateways::new(store.catalog().clone());
@@ -287,6 +292,41 @@ pub async fn send_batch(stream: &mut SendStream, epoch: u64, sequence: u64, payl
 pub async fn send_bytes(stream: &mut SendStream, epoch: u64, sequence: u64, batch: &[u8]) {
     let sealed = batch::seal(epoch, sequence, batch);
     stream.write_all(&frame(&sealed, MAX_DATA_FRAME).unwrap()).await.unwrap();
+}
+
+/// A flow of now between two made-up addresses.
+pub fn flow(cookie: u64) -> FlowFact {
+    FlowFact {
+        received_us: now_us(),
+        host: [1; 16],
+        cookie,
+        sim_result: 8,
+        in_port: None,
+        dp_in_port: 4,
+        tunnel: Tunnel::default(),
+        eth_src: [2, 0, 0, 0, 0, 1],
+        eth_dst: [2, 0, 0, 0, 0, 2],
+        ether_type: 0x0800,
+        net_src: Some("10.0.0.1".parse().unwrap()),
+        net_dst: Some("10.0.0.2".parse().unwrap()),
+        proto: 6,
+        tos: 0,
+        ttl: 64,
+        fragment: 1,
+        tp_src: 40_000,
+        tp_dst: 443,
+        icmp_id: 0,
+        extras: Arc::new(Extras::default()),
+        path: Arc::new(FlowPath::default()),
+        out_ports: Arc::new([]),
+        actions: Arc::new([1, 1, 0, 0, 0, 9]),
+        untrusted: 0,
+    }
+}
+
+/// An hour to both sides of now.
+pub fn recently() -> Period {
+    Period::new(now_us() - 3_600_000_000, now_us() + 3_600_000_000)
 }
 
 /// Waits until something is so.
