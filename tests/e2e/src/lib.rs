@@ -5,6 +5,7 @@
 
 pub mod cost;
 pub mod dashboard;
+pub mod faults;
 pub mod golden;
 pub mod html;
 pub mod manager;
