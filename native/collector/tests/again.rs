@@ -69,7 +69,7 @@ fn snapshot(tenant: &str, at_us: i64) -> Vec<Change> {
     let (msb, lsb) = NETWORK.as_u64_pair();
     let port = format!("network_id {{\n  msb: {msb}\n  lsb: {lsb}\n}}\nadmin_state_up: true\n");
     vec![
-        Change::SnapshotBegin { at_us },
+        Change::SnapshotBegin { at_us, term: 1 },
         network(tenant, at_us, 1),
         put("Port", PORT, at_us, 1, &port),
         Change::SnapshotEnd { at_us, nodes: 2 },

@@ -35,6 +35,8 @@ pub struct Chart {
     pub title: String,
     pub unit: String,
     pub series: Vec<Series>,
+    /// It says that something is missing, and shows nothing there.
+    pub missing: bool,
     /// Begin of each row of the table of values, as text, newest first.
     pub begins: Vec<String>,
 }
@@ -156,8 +158,10 @@ fn chart(card: &Element) -> Result<Chart> {
             values: rows.iter().filter_map(|row| row.get(at + 1).cloned()).collect(),
         })
     });
+    let complete = card.all(&|element| element.has_class("complete"));
     Ok(Chart {
         unit,
+        missing: complete.iter().any(|text| text.text().contains("missing")),
         series: series.collect::<Result<_>>()?,
         begins: rows.iter().filter_map(|row| row.first().cloned()).collect(),
         title,

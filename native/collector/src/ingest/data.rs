@@ -270,7 +270,7 @@ impl Stream<'_> {
         }
         match applied.snapshot {
             Some(done) if done.seen < done.expected => self.ask_for_snapshot().await,
-            Some(_) => snapshots::got(parts.store.catalog(), site, gateway).await,
+            Some(_) => snapshots::got(parts.store.catalog(), site).await,
             None => {}
         }
         Ok(applied.appended)

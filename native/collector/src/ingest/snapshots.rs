@@ -23,10 +23,16 @@ pub(super) async fn want(catalog: &Catalog, site: SiteId, gateway: Uuid) {
     }
 }
 
-/// Notes that a whole snapshot came.
-pub(super) async fn got(catalog: &Catalog, site: SiteId, gateway: Uuid) {
-    if let Err(error) = catalog.delete_note(site, NOTE, gateway.to_string()).await {
-        tracing::error!(error = &error as &dyn std::error::Error, %site, %gateway, "could not keep that a snapshot came");
+/// Notes that a whole snapshot came: the model of the site is whole, whoever it came from.
+pub(super) async fn got(catalog: &Catalog, site: SiteId) {
+    let taken_out = async {
+        for (gateway, _) in catalog.notes(site, NOTE).await? {
+            catalog.delete_note(site, NOTE, gateway).await?;
+        }
+        Ok::<_, StoreError>(())
+    };
+    if let Err(error) = taken_out.await {
+        tracing::error!(error = &error as &dyn std::error::Error, %site, "could not keep that a snapshot came");
     }
 }
 

@@ -5,6 +5,7 @@
 //!
 //! Every question that reaches a site's data takes an [`SiteScope`](crate::accounts::SiteScope): without one a site can't be named.
 
+pub mod balance;
 pub mod filter;
 pub mod flows;
 pub mod params;

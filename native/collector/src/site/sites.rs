@@ -316,7 +316,7 @@ mod tests {
             at_us: 10,
         };
         let puts = (0..objects).map(|id| TopologyChange::Put(node(id)));
-        let begin = TopologyChange::SnapshotBegin { at_us: 10 };
+        let begin = TopologyChange::SnapshotBegin { at_us: 10, term: 1 };
         let end = TopologyChange::SnapshotEnd {
             at_us: 10,
             nodes: objects as u64,

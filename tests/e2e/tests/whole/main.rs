@@ -216,6 +216,21 @@ async fn the_manager_shows_what_the_simulator_made() -> Result<()> {
         assert_eq!((status, heading.as_ref()), (200, Some(name)), "the change of {name}");
     }
 
+    // The balance closes to the record, hop by hop.
+    let mut balance = Value::Null;
+    let closed = wait("a balance that closes", || {
+        balance = browser.json(&format!("/api/v1/sites/{site}/balance?period=last+2+hours"))?;
+        let flows = &balance["totals"]["flows"];
+        let hops = ["received", "spooled", "acknowledged", "arrived", "stored"];
+        let nothing = ["invalid", "dropped", "evicted", "refused", "purged"];
+        let open = flows["open"].as_object().is_some_and(|open| open.values().all(|left| *left == 0));
+        let right = hops.iter().all(|hop| flows["hops"][hop] == sent) && nothing.iter().all(|hop| flows["hops"][hop] == 0);
+        Ok((open && right).then_some(()))
+    })
+    .await;
+    closed.with_context(|| format!("of {sent} records: {balance}"))?;
+    assert_eq!(balance["losses"], Value::Array(Vec::new()));
+
     // The lines that users and their scripts look for.
     let text = std::fs::read_to_string(places.cluster_log())?;
     for line in [
