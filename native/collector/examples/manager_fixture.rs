@@ -155,8 +155,11 @@ async fn fill(store: &Store, sites: &Sites, accounts: &Accounts, site: SiteId, n
             .catalog()
             .gateway_connected(site, id, name.to_owned(), "0.1.0".to_owned(), fingerprint, now - 30 * HOUR)
             .await?;
-        let report = r#"{"at_us":0,"lag_ms":1800,"spool_bytes":48230112,"spool_limit":10737418240,"agents_connected":4,"meters_answered":3,"agents_alive":3,"memory_bytes":83886080}"#;
-        store.catalog().gateway_report(site, id, now - 12 * SECOND, report.to_owned()).await?;
+        let leads = id == gateway;
+        let report = format!(
+            r#"{{"at_us":0,"leads":{leads},"lag_ms":1800,"spool_bytes":48230112,"spool_limit":10737418240,"agents_connected":4,"meters_answered":3,"agents_alive":3,"memory_bytes":83886080}}"#
+        );
+        store.catalog().gateway_report(site, id, now - 12 * SECOND, report).await?;
     }
     let event = |at_us, level, kind: &str, text: &str, loss| NewEvent {
         at_us,

@@ -194,6 +194,10 @@ impl Pipe {
     /// Changes of the NSDB in their order. Waits while the queue is full, which is as long as the disk takes; a list should hold at most
     /// some thousand changes. Once the gateway stops, changes are passed over.
     pub async fn topology(&self, changes: Vec<Change>) {
+        if self.0.gauges.waits.load(Ordering::Relaxed) {
+            // Found while this gateway led; the one that leads now sends them.
+            return;
+        }
         let count = changes.len() as u64;
         self.count(Kind::Topology, Count::Received, count);
         if !leaves(self.kinds(), Kind::Topology) || self.0.topology.send(changes).await.is_err() {

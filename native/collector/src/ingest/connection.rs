@@ -376,6 +376,8 @@ struct Reports {
 struct KeptReport {
     started_us: i64,
     at_us: i64,
+    #[serde(default)]
+    leads: bool,
     lag_ms: u64,
     spool_bytes: u64,
     spool_limit: u64,
@@ -469,6 +471,7 @@ impl KeptReport {
         Self {
             started_us,
             at_us: report.at_us,
+            leads: report.leads,
             lag_ms: report.lag_ms,
             spool_bytes: report.spool_bytes,
             spool_limit: report.spool_limit,

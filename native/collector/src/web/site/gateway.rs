@@ -175,6 +175,14 @@ async fn show(ctx: &Ctx, id: &str, outcome: Outcome) -> Result<Response, WebErro
             }),
         ),
         ("First seen", units::full(gateway.first_seen_us)),
+        (
+            "Role",
+            match figures.leads() {
+                Some(true) => "leads: sends topology, meters and flows".to_owned(),
+                Some(false) => "follows: sends flows".to_owned(),
+                None => dash(),
+            },
+        ),
         ("Lag", figures.lag()),
         ("Spool", figures.spool()),
         ("Agents sending flows", figures.agents()),
@@ -283,6 +291,19 @@ impl Figures {
 
     fn number(&self, name: &str) -> Option<f64> {
         self.0.as_ref().and_then(|(_, report)| report.get(name)?.as_f64())
+    }
+
+    /// Whether it sends the topology and the meters of the site.
+    fn leads(&self) -> Option<bool> {
+        self.0.as_ref().and_then(|(_, report)| report.get("leads")?.as_bool())
+    }
+
+    pub(super) fn role(&self) -> &'static str {
+        match self.leads() {
+            Some(true) => "leads",
+            Some(false) => "follows",
+            None => "–",
+        }
     }
 
     pub(super) fn lag(&self) -> String {
