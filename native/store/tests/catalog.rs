@@ -225,6 +225,14 @@ async fn topology_at_any_time() {
     assert_eq!(spans, [(100, Some(200)), (200, None)]);
     let changed = catalog.topology_changes(site, Period::new(150, 300), 10).await.unwrap();
     assert_eq!(content(&changed), pairs(&[("a", "2"), ("b", "1"), ("a", "1")]));
+    // What comes and goes with the traffic leaves room for the rest.
+    let alive = "zoom/0/state/h/Host/h/alive";
+    let mut changes = vec![put("zoom/0/models/Port/p", "1", 5, 400), put(alive, "1", 6, 401)];
+    changes.extend((0..30).map(|n| put(&format!("zoom/0/tables/Network/n/mac_table/0/{n}"), "", 7 + n, 402 + n)));
+    changes.push(put("zoom/0/state/h/Port/p/routes/r", "", 50, 500));
+    catalog.apply_topology(site, at(3), changes).await.unwrap();
+    let changed = catalog.topology_changes(site, Period::new(400, 600), 5).await.unwrap();
+    assert_eq!(content(&changed), pairs(&[(alive, "1"), ("zoom/0/models/Port/p", "1")]));
     assert_eq!(content(&catalog.topology(SiteId::random()).await.unwrap()), pairs(&[]));
 }
 

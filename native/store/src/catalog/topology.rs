@@ -73,7 +73,8 @@ impl Catalog {
         .await
     }
 
-    /// Versions that began or ended in the period, by the time at which they began; at most `limit`, newest first.
+    /// Versions that began or ended in the period, by the time at which they began; at most `limit`, newest first. Objects, and whether hosts and
+    /// ports are up; entries of tables and other states come and go with the traffic and would leave no room for them.
     pub async fn topology_changes(&self, site: SiteId, period: Period, limit: usize) -> Result<Vec<NodeVersion>, StoreError> {
         self.versions(
             format!(
@@ -81,6 +82,8 @@ impl Catalog {
                      SELECT id FROM topology_versions WHERE site = ?1 AND valid_from_us >= ?2 AND valid_from_us < ?3
                      UNION
                      SELECT id FROM topology_versions WHERE site = ?1 AND valid_to_us >= ?2 AND valid_to_us < ?3)
+                 AND n.path NOT GLOB 'zoom/0/tables/*'
+                 AND (n.path NOT GLOB 'zoom/0/state/*' OR n.path GLOB '*/alive' OR n.path GLOB '*/active')
                  ORDER BY v.valid_from_us DESC, v.id DESC LIMIT ?4"
             ),
             move |sql, db| collect(db, sql, params![site.0.as_bytes(), period.from_us, period.to_us, limit as i64]),
