@@ -4,6 +4,15 @@
 # Checks, roots to install into, and what is common to all package tests. Sourced by run.
 
 passed=0 failed=0
+before_version=0.0.9
+cache=$PWD/target/packages/roots
+mkdir -p "$cache"
+# Programs that were started, and how the next one is.
+children=() environment=() user=''
+
+step() {
+  echo "$(date +%T) $*"
+}
 
 # check WHAT COMMAND...: the command must succeed.
 check() {
@@ -20,11 +29,21 @@ check() {
   fi
 }
 
-# refuses WHAT COMMAND...: the command must fail.
+# refuses WHAT WHY COMMAND...: the command must fail, and say something that matches WHY.
 refuses() {
-  local what=$1
+  local what=$1 why=$2
+  shift 2
+  check "$what" fails_with "$why" "$@"
+}
+
+fails_with() { # WHY COMMAND...
+  local why=$1 output
   shift
-  check "$what" not "$@"
+  if output=$("$@" 2>&1); then
+    echo "this was to fail"
+    return 1
+  fi
+  grep -qiE -- "$why" <<<"$output" || { echo "failed for another reason than $why:"; echo "$output"; return 1; }
 }
 
 not() {
@@ -86,7 +105,8 @@ new_root() { # NAME: sets $root
 finish() {
   local child folder
   for child in "${children[@]}"; do
-    kill "$child" 2>/dev/null || true
+    kill -9 "$child" 2>/dev/null || true
+    wait "$child" 2>/dev/null || true
   done
   gpgconf --kill all 2>/dev/null || true
   for folder in $(awk -v work="$work/" 'index($2, work) == 1 { print $2 }' /proc/self/mounts | sort -r); do
@@ -109,8 +129,34 @@ start_inside() {
   children+=("$pid")
 }
 
-inside() { # COMMAND... in $root
-  env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive chroot "$root" "$@"
+inside() { # COMMAND... in $root, in its booted system where there is one
+  local enter=()
+  [ ! -e "$root.init" ] || enter=(nsenter --target "$(cat "$root.init")" --mount --pid --uts --ipc --cgroup)
+  env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive "${enter[@]}" chroot "$root" "$@"
+}
+
+# Boots the system of $root: systemd itself, in namespaces of its own.
+boot() {
+  unshare --mount --propagation private --pid --uts --ipc --cgroup --fork --kill-child bash -c '
+    set -e
+    mount --bind "$1" "$1"
+    mount -t proc proc "$1/proc"
+    mount -t sysfs -o ro sysfs "$1/sys"
+    mount -t tmpfs tmpfs "$1/run"
+    mount -t tmpfs tmpfs "$1/tmp"
+    mount -t cgroup2 cgroup2 "$1/sys/fs/cgroup"
+    container=test exec chroot "$1" /lib/systemd/systemd --log-target=journal' boot "$root" >"$work/boot.log" 2>&1 &
+  local outer=$!
+  children+=("$outer")
+  within 30 pgrep -P "$outer"
+  pgrep -P "$outer" >"$root.init"
+  within 60 is_up
+}
+
+is_up() {
+  local state
+  state=$(inside systemctl is-system-running)
+  [ "$state" = running ] || { echo "the system is $state"; inside systemctl list-units --state=failed --no-pager; return 1; }
 }
 
 # A signing key of its own; its id is printed.

@@ -4,28 +4,37 @@
 # The life of the plugin's package on one system, with that system's own package manager, from signed repositories. Sourced by run.
 
 state=var/lib/midonet-insights-plugin
+# What the package managers say of a signature by an unknown key, and of a package that is not the signed one.
+BAD_KEY='NO_PUBKEY|not signed|signature|GPG'
+BAD_SUM='hash sum|checksum|unexpected size|digest'
 
 plugin_life() { # SYSTEM
   local system=$1 log=$work/$1.install fingerprint
   echo "plugin on $system"
   new_root "plugin-$system"
-  "${system}_setup" before "$other_key"
-  refuses "packages signed with another key are not taken" "${system}_install" midonet-insights-plugin
-  "${system}_setup" tampered "$key"
-  refuses "a package that was changed after it was signed is not taken" "${system}_install" midonet-insights-plugin
+  "${system}_base"
   "${system}_setup" before "$key"
-  refuses "it needs MidoNet's cluster" "${system}_install" midonet-insights-plugin
+  refuses "it needs MidoNet's cluster" midonet-cluster "${system}_install" midonet-insights-plugin
   check "nothing of it was left behind" test ! -e "$root/usr/bin/mn-insights"
+  check "a machine that is to get MidoNet later can have it first" logged "$log" "${system}_force"
+  check "it makes its key all the same" is "$root" "600 0:0" $state/identity/identity.pem
+  "${system}_unforce" >/dev/null 2>&1
   "${system}_standins"
+  "${system}_setup" before "$other_key"
+  refuses "packages signed with another key are not taken" "$BAD_KEY" "${system}_install" midonet-insights-plugin
+  "${system}_setup" tampered "$key"
+  refuses "a package that was changed after it was signed is not taken" "$BAD_SUM" "${system}_install" midonet-insights-plugin
+  check "nothing of them was left behind" test ! -e "$root/usr/bin/mn-insights"
+  "${system}_setup" before "$key"
 
   check "installs" logged "$log" "${system}_install" midonet-insights-plugin
   fingerprint=$(inside mn-insights show)
   check "says which fingerprint to add" says "add this fingerprint to the site in the Insights manager: $fingerprint" "$log"
   check "says to restart the cluster" says "then run: service midonet-cluster restart" "$log"
-  refuses "the key is not shown" grep -q 'PRIVATE\|MIG' "$log"
+  check "the key is not shown" not grep 'PRIVATE\|MIG' "$log"
   plugin_files
   check "is the version before" same "$before_version" "$("${system}_version" midonet-insights-plugin)"
-  if [ -n "${whole:-}" ]; then run_with "$system" "$fingerprint"; fi
+  run_with "$system" "$fingerprint"
 
   echo waiting >"$root/$state/spool-of-a-day"
   echo 'JVM_OPTS="-Xmx400m"' >"$root/etc/midonet-cluster/midonet-cluster-env.sh"
@@ -38,7 +47,7 @@ plugin_life() { # SYSTEM
   check "the old library was not written into" test "$library" != "$(stat -c %i "$root/usr/lib/midonet-insights-plugin/libmidonet_insights.so")"
   plugin_files
   kept "$fingerprint"
-  if [ -n "${whole:-}" ]; then upgraded_under "$system"; fi
+  upgraded_under "$system"
 
   check "installs again" logged "$log" "${system}_reinstall" midonet-insights-plugin
   kept "$fingerprint"
@@ -104,6 +113,11 @@ deb_setup() { # REPOSITORY KEY
   echo "deb [signed-by=/etc/apt/keyrings/insights.gpg] file:/srv/repository stable main" >"$root/etc/apt/sources.list"
 }
 
+# The root is a system of this kind already.
+deb_base() {
+  :
+}
+
 deb_standins() {
   cp "$work"/standin/deb/*.deb "$root/srv"
   inside sh -c 'dpkg -i /srv/*.deb' >/dev/null
@@ -133,8 +147,22 @@ deb_purge() {
   inside apt-get -q -y purge "$1"
 }
 
+# Without what it depends on.
+deb_force() {
+  inside sh -c 'dpkg --force-depends -i /srv/repository/pool/main/midonet-insights-plugin_*.deb'
+}
+
+deb_unforce() {
+  inside dpkg -P midonet-insights-plugin
+}
+
 deb_version() {
   inside dpkg-query -W -f '${Version}' "$1" | sed 's/-.*//'
+}
+
+# Debian's rpm warns that it is not the system's own.
+rpm_in() {
+  rpm --root "$root" "$@" 2> >(grep -v '^rpm: ' >&2)
 }
 
 # dnf, which speaks yum's language, from outside of the root.
@@ -157,8 +185,12 @@ el7_setup() {
   yum_setup el7 "$@"
 }
 
+el7_base() {
+  rpm_in -i "$work/standin/el7"/system-*.rpm
+}
+
 el7_standins() {
-  rpm --root "$root" -i "$work"/standin/el7/*.rpm
+  rpm_in -i "$work/standin/el7"/midonet-cluster-*.rpm "$work/standin/el7"/java-*.rpm
 }
 
 el7_install() {
@@ -187,6 +219,15 @@ el7_purge() {
   rm -rf "${root:?}/$state"
 }
 
+el7_force() {
+  rpm_in -i --nodeps "$root"/srv/repository/midonet-insights-plugin-[0-9]*.rpm
+}
+
+el7_unforce() {
+  rpm_in -e midonet-insights-plugin
+  el7_purge
+}
+
 el7_version() {
   rpm --root "$root" -q --qf '%{version}' "$1"
 }
@@ -208,8 +249,12 @@ sles12_setup() { # REPOSITORY KEY
   zypper_in addrepo --gpgcheck "dir:$root/srv/repository" insights >/dev/null
 }
 
+sles12_base() {
+  rpm_in -i "$work/standin/sles12"/system-*.rpm
+}
+
 sles12_standins() {
-  rpm --root "$root" -i "$work"/standin/sles12/*.rpm
+  rpm_in -i "$work/standin/sles12"/midonet-cluster-*.rpm "$work/standin/sles12"/java-*.rpm
 }
 
 sles12_install() {
@@ -230,6 +275,14 @@ sles12_remove() {
 
 sles12_purge() {
   el7_purge
+}
+
+sles12_force() {
+  el7_force
+}
+
+sles12_unforce() {
+  el7_unforce
 }
 
 sles12_version() {

@@ -5,37 +5,31 @@
 
 cluster_log=var/log/midonet-cluster/midonet-cluster.log
 
-# A ZooKeeper, and the collector as its package left it.
+# A ZooKeeper, and the collector as its package left it, with a certificate for the name that the plugin uses.
 whole_start() {
   tests/daemon/bin/zookeeper 3.4 --port 0 --data "$work/zookeeper" >"$work/zookeeper.log" 2>&1 &
   children+=($!)
-  local plugin_root=${root:-}
-  root=$work/roots/collector-deb
+  collector_root=$work/roots/collector-deb
+  root=$collector_root
   if [ ! -e "$root" ]; then
     new_root collector-deb
+    boot
     deb_setup now "$key"
     deb_install midonet-insights-collector >/dev/null
   fi
-  as_collector_ready
-  root=$plugin_root
+  collector_start
+  as_collector init --renew --name 127.0.0.1 >/dev/null
+  inside systemctl restart insights-collector
+  within 60 answers /health/ready
+  as_collector account add --email grace@example.org --name Grace >/dev/null
+  as_collector site add --account grace@example.org --name eu-west >/dev/null
   within 60 grep -q '^ready ' "$work/zookeeper.log"
   zookeeper=$(sed -nE 's/^ready [^ ]+ //p' "$work/zookeeper.log")
-  whole=1
-}
-
-as_collector_ready() {
-  collector_root=$root
-  collector_start whole
-  collector_pid=$pid
-  within 60 answers /health/ready
-  as_collector account add --email ada@example.org --name Ada >/dev/null
-  as_collector site add --account ada@example.org --name eu-west >/dev/null
 }
 
 # The three lines that an operator looks for.
 run_with() { # SYSTEM FINGERPRINT
-  local ingest plugin_root=$root
-  ingest=$(served ingest)
+  local plugin_root=$root
   root=$collector_root
   as_collector fingerprint add --site eu-west "$2" >/dev/null
   root=$plugin_root
@@ -54,11 +48,11 @@ cluster_start() { # SYSTEM
   rm -f "$root/$cluster_log"
   start_inside "$work/cluster-$1.log" /usr/share/midonet-cluster/midonet-cluster-start
   cluster_pid=$pid
-  connected="Gateway client connected to $(served ingest)"
+  connected="Gateway client connected to $ingest"
   check "the cluster's log has: Starting cluster minion: insights" within 120 says "Starting cluster minion: insights" "$root/$cluster_log"
   check "the cluster's log has: Starting Insights Cluster service..." within 30 says "Starting Insights Cluster service..." "$root/$cluster_log"
   check "the cluster's log has: $connected" within 60 says "$connected" "$root/$cluster_log"
-  check "the library is loaded from its installed path" grep -q ' /usr/lib/midonet-insights-plugin/libmidonet_insights.so$' "/proc/$cluster_pid/maps"
+  check "the library is loaded from its installed path" grep -q " $root/usr/lib/midonet-insights-plugin/libmidonet_insights.so$" "/proc/$cluster_pid/maps"
 }
 
 # The daemon ran with the old library while the package was upgraded under it.
