@@ -360,18 +360,25 @@ mod tests {
     #[test]
     fn the_packaged_file_shows_every_option_with_its_default() {
         let packaged = include_str!("../../../../packaging/collector/insights-collector.toml");
-        let shown: String = packaged
-            .lines()
-            .filter_map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')))
-            .fold(String::new(), |text, line| text + line + "\n");
+        // `#name = default`, and `# name = example` where there is no default.
+        let lines = |start: &str| -> String {
+            packaged
+                .lines()
+                .filter_map(|line| line.strip_prefix(start))
+                .filter(|line| line.split_once(" = ").is_some_and(|(name, _)| !name.contains(' ')))
+                .fold(String::new(), |text, line| text + line + "\n")
+        };
+        let (shown, examples) = (lines("#"), lines("# "));
         let (_dir, all) = common(&shown);
         let (_empty, none) = common(packaged);
         let decided = Config::new(&all, ServeArgs::default()).unwrap();
         assert_eq!(decided, Config::new(&none, ServeArgs::default()).unwrap());
+        toml::from_str::<ServeArgs>(&examples).unwrap();
         let options = ServeArgs::augment_args(clap::Command::new("serve"));
         for option in options.get_arguments().map(|option| option.get_id().as_str()) {
+            let start = format!("{option} = ");
             assert!(
-                shown.lines().any(|line| line.starts_with(&format!("{option} = "))),
+                shown.lines().chain(examples.lines()).any(|line| line.starts_with(&start)),
                 "{option} is not shown"
             );
         }
