@@ -24,7 +24,7 @@ use std::{
     time::Duration,
 };
 
-use insights_protocol::{Kind, event::Level};
+use insights_protocol::{Kind, event::Level, flow::FlowFact};
 use parking_lot::Mutex;
 use tokio::{
     io::AsyncReadExt,
@@ -36,6 +36,7 @@ use tokio::{
 use super::{
     admission::{Admission, Verdict},
     intake::Intake,
+    paths::Paths,
 };
 use crate::{
     config::Clients,
@@ -92,6 +93,7 @@ impl Endpoint {
         let shared = Arc::new(Shared {
             pipe,
             admission,
+            paths: Paths::default(),
             waiting: AtomicUsize::new(0),
             complaints: Mutex::default(),
         });
@@ -129,6 +131,7 @@ impl Endpoint {
 struct Shared {
     pipe: Pipe,
     admission: Admission,
+    paths: Paths,
     /// Bytes of waiting parts of records.
     waiting: AtomicUsize,
     /// By peer and code of the event.
@@ -272,7 +275,10 @@ async fn read(mut stream: TcpStream, peer: IpAddr, shared: Arc<Shared>) {
         let mut invalid = None;
         let mut count = 0;
         // What the pipe drops it counts; the agent is not kept waiting for it.
-        let fact = |fact| _ = pipe.flow(fact);
+        let fact = |mut fact: FlowFact| {
+            fact.path = shared.paths.intern(fact.path);
+            pipe.flow(fact);
+        };
         let taken = intake.take(bytes, now_us(), fact, |why| {
             count += 1;
             invalid.get_or_insert_with(|| why.to_string());

@@ -11,6 +11,7 @@
 //! | `intake` | bytes of one connection to flow facts; no sockets, no clock |
 //! | `endpoint` | listens, reads, bounds what peers can cost |
 //! | `admission` | who may connect |
+//! | `paths` | keeps like paths as one |
 //! | `address` | finds the address that agents can reach |
 //! | `registration` | keeps the entry in service discovery |
 //! | [`decode`] | a recorded stream as JSON lines |
@@ -21,6 +22,7 @@ pub mod intake;
 mod address;
 mod admission;
 mod endpoint;
+mod paths;
 mod registration;
 
 pub(crate) use address::local_addresses;

@@ -40,12 +40,17 @@ pub(super) const METERS: Rule<insights_protocol::meters::HostReading> = Rule {
     wrap: Payload::Meters,
 };
 
-/// A second's worth at rest. Columns shrink little beyond this many rows, and four batches of them are all that the pipe holds.
+/// A second's worth, and the more a second brings the fewer bytes a record takes; up to what memory allows, since four batches of them are
+/// all that the pipe holds. Flows share their paths, so each counts its part of one.
 pub(super) const FLOWS: Rule<insights_protocol::flow::FlowFact> = Rule {
     within: Duration::from_secs(1),
-    records: 16_384,
+    records: 32_768,
     bytes: 12 << 20,
-    measure: |flow| (1, 128 + 24 * flow.path.rules.len()),
+    measure: |flow| {
+        let path = 24 * (flow.path.devices.len() + flow.path.rules.len());
+        let shared = Arc::strong_count(&flow.path).max(1);
+        (1, 256 + flow.actions.len() + 16 * flow.out_ports.len() + path / shared)
+    },
     wrap: Payload::Flows,
 };
 
