@@ -29,7 +29,7 @@ async function places(context) {
   const network = networks.find((network) => !network.external);
   const vm = ports.find((port) => port.kind === "vm");
   return [
-    "dashboard", "physical/hosts", "physical/tunnel-zones", "physical/vteps", "physical/gateways", "virtual", "virtual?view=list",
+    "dashboard", "physical/hosts", "physical/tunnel-zones", "physical/vteps", "physical/gateways", "virtual", "virtual?view=list", `virtual?at=${Math.floor(Date.now() / 1000) - 3600}`,
     "virtual/tenants", "virtual/networks", "virtual/routers", "virtual/ports", "virtual/chains", "virtual/rules", "virtual/security-groups",
     "virtual/load-balancers", "virtual/floating-ips", "virtual/subnets",
     `d/network/${network.id}`, `d/network/${network.id}?view=list`, `d/network/${network.id}/traffic`, `d/network/${network.id}/traffic?unit=packets&scale=one`,
@@ -348,6 +348,28 @@ test("live parts change without a reload, and stand still while they are used", 
   await page.getByRole("link", { name: "Live is on, stop it" }).click();
   await page.waitForURL(/live=0/);
   assert.equal(await page.locator("html").getAttribute("data-live"), null);
+  await context.close();
+});
+
+test("the topology of an hour ago is drawn as it was, and what differs is told", async () => {
+  const { page, context, at, complaints } = await signedIn(browser, server);
+  await page.goto(at("virtual"));
+  const down = () => page.locator("#drawing .nd.bad").count();
+  const now = await down();
+  assert.ok(now > 0 && await page.locator("#drawing .ed.drop").count() > 0);
+  assert.equal(await page.locator("#differences").count(), 0);
+  await page.goto(at(`virtual?at=${Math.floor(Date.now() / 1000) - 3600}`));
+  assert.ok(await down() < now, "the host was alive then");
+  assert.match(await page.locator("#differences").textContent(), /vm-0-1-1 up then, down now/);
+  assert.ok(await page.locator("#drawing .nd.differs").count() > 0);
+  // Step by step to the change.
+  await page.getByRole("link", { name: "The change after" }).click();
+  await page.waitForURL(/at=/);
+  await page.getByRole("link", { name: "Now", exact: true }).click();
+  await page.waitForURL((url) => !url.search.includes("at="));
+  assert.equal(await down(), now);
+  assert.equal((await context.request.get(at("virtual?at=soon"))).status(), 400);
+  assert.deepEqual(complaints, []);
   await context.close();
 });
 

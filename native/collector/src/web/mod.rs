@@ -20,6 +20,7 @@ mod flows;
 mod frame;
 mod letters;
 mod lists;
+mod moment;
 mod reports;
 mod search;
 mod session;

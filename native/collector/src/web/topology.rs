@@ -10,6 +10,10 @@ use std::{
 
 use askama::Template;
 use axum::response::Response;
+use insights_store::{
+    FlowFilter, FlowTest, Verdict,
+    query::{Budget, DimValue, Dimension, TopQuery},
+};
 use uuid::Uuid;
 
 use super::{
@@ -18,6 +22,7 @@ use super::{
     error::WebError,
     frame::{Frame, state_class},
     html,
+    moment::Moment,
     units::{self, plural},
 };
 use crate::{
@@ -29,6 +34,8 @@ use crate::{
 const OPEN: usize = 4;
 /// Networks of one router that are drawn.
 const NETWORKS: usize = 12;
+/// Ports with drops that are marked.
+const DROPPING: usize = 5_000;
 /// Names in the text of a folded node.
 const NAMED: usize = 2;
 
@@ -39,6 +46,8 @@ struct Page {
     about: String,
     tabs: Vec<(&'static str, String)>,
     drawing: String,
+    dropping: bool,
+    moment: Moment,
     empty: bool,
     tree: Vec<Branch>,
     open: String,
@@ -102,8 +111,12 @@ const TOP: usize = 30;
 const BOX: usize = 38;
 const GAP: usize = 16;
 
-pub(crate) async fn page(ctx: Ctx) -> Result<Response, WebError> {
-    let totals = traffic::port_totals(ctx.store(), ctx.period).await?;
+pub(crate) async fn page(mut ctx: Ctx) -> Result<Response, WebError> {
+    let moment = Moment::take(&mut ctx).await?;
+    let (totals, drops) = tokio::try_join!(
+        async { Ok::<_, WebError>(traffic::port_totals(ctx.store(), ctx.period).await?) },
+        drops(&ctx)
+    )?;
     let counts = ctx.site.counts();
     let about = [
         plural(counts.tenants, "tenant", "tenants"),
@@ -141,7 +154,9 @@ pub(crate) async fn page(ctx: Ctx) -> Result<Response, WebError> {
         .map(|(title, slug)| (title, ctx.to(&format!("virtual/{slug}"))))
         .collect(),
         empty: counts.networks == 0 && counts.routers == 0,
-        drawing: plan.drawing(&ctx),
+        drawing: plan.drawing(&ctx, &moment, &drops),
+        dropping: !drops.is_empty(),
+        moment,
         tree: tree(&ctx, &plan.open),
         open: chosen.join(", "),
         open_clear: (!chosen.is_empty()).then(|| ctx.here(&[("open", "")])),
@@ -149,6 +164,37 @@ pub(crate) async fn page(ctx: Ctx) -> Result<Response, WebError> {
         drawing_link: ctx.here(&[("view", "")]),
         list_link: ctx.here(&[("view", "list")]),
     })
+}
+
+/// Dropped flow records by the link of the box that they came from or went to.
+async fn drops(ctx: &Ctx) -> Result<HashMap<String, u64>, WebError> {
+    let query = |dimension| TopQuery {
+        period: ctx.period,
+        filter: FlowFilter::Is(FlowTest::Verdict(Verdict::Dropped)),
+        dimensions: vec![dimension],
+        limit: DROPPING,
+        budget: Budget::default(),
+    };
+    let (from, to) = tokio::try_join!(ctx.store().top(query(Dimension::SrcPort)), ctx.store().top(query(Dimension::DstPort)))?;
+    let mut ports: HashMap<Uuid, u64> = HashMap::new();
+    for row in from.rows.iter().chain(&to.rows) {
+        if let Some(DimValue::Id(port)) = row.values.first() {
+            *ports.entry(*port).or_default() += row.flows.dropped;
+        }
+    }
+    let mut links: HashMap<String, u64> = HashMap::new();
+    for (port, records) in ports {
+        links.insert(ctx.to(&format!("d/port/{port}")), records);
+        if let Some(network) = ctx.site.port_network(port) {
+            *links.entry(folded(ctx, network)).or_default() += records;
+        }
+    }
+    Ok(links)
+}
+
+/// Where the box of many ports of a network leads.
+fn folded(ctx: &Ctx, network: Uuid) -> String {
+    ctx.link("virtual/ports", &[("device", &network.to_string())])
 }
 
 impl Plan {
@@ -283,7 +329,7 @@ impl Plan {
             let node = Node {
                 name: plural(ports.len(), "port", "ports"),
                 about: names.join(", "),
-                href: ctx.link("virtual/ports", &[("device", &network.id.to_string())]),
+                href: folded(ctx, network.id),
                 state: "",
                 bytes: 0.0,
                 fold: true,
@@ -391,7 +437,8 @@ impl Plan {
         }
     }
 
-    fn drawing(&self, ctx: &Ctx) -> String {
+    fn drawing(&self, ctx: &Ctx, moment: &Moment, drops: &HashMap<String, u64>) -> String {
+        let differs: HashSet<&str> = moment.differences.iter().map(|difference| difference.href.as_str()).collect();
         let most = self.edges.iter().map(|(.., bytes)| *bytes).fold(0.0, f64::max);
         let seconds = (ctx.period.to_us - ctx.period.from_us).max(1) as f64 / 1e6;
         let mut out = format!(
@@ -411,18 +458,34 @@ impl Plan {
             } else {
                 1.2 + 3.8 * (bytes / most).sqrt()
             };
+            let dropped = drops.get(&to.node.href).or_else(|| drops.get(&from.node.href)).copied().unwrap_or(0);
+            let class = if dropped > 0 { "ed drop" } else { "ed" };
             let _ = write!(
                 out,
-                "<path class=\"ed\" stroke-width=\"{width:.1}\" d=\"M{x1} {y1}C{middle} {y1} {middle} {y2} {x2} {y2}\">"
+                "<path class=\"{class}\" stroke-width=\"{width:.1}\" d=\"M{x1} {y1}C{middle} {y1} {middle} {y2} {x2} {y2}\">"
             );
-            if *bytes > 0.0 {
-                let _ = write!(out, "<title>{}</title>", units::bits_per_second(bytes * 8.0 / seconds));
+            if *bytes > 0.0 || dropped > 0 {
+                let rate = units::bits_per_second(bytes * 8.0 / seconds);
+                let drops = if dropped > 0 {
+                    format!(", {}", plural(dropped as usize, "record dropped", "records dropped"))
+                } else {
+                    String::new()
+                };
+                let _ = write!(out, "<title>{rate}{drops}</title>");
             }
             out.push_str("</path>");
         }
         for placed in &self.placed {
             let (x, width, _) = COLUMNS[placed.column];
-            draw(&mut out, &placed.node, x, placed.y, width, placed.height, "");
+            draw(
+                &mut out,
+                &placed.node,
+                x,
+                placed.y,
+                width,
+                placed.height,
+                if differs.contains(placed.node.href.as_str()) { " differs" } else { "" },
+            );
         }
         out.push_str("</svg>");
         out
