@@ -90,6 +90,10 @@ async fn relay(near: Arc<UdpSocket>, collector: SocketAddr, weather: watch::Rece
                 let Ok(socket) = UdpSocket::bind("127.0.0.1:0").await.map(Arc::new) else {
                     continue;
                 };
+                // A socket takes nothing at once before it has been found ready.
+                if socket.writable().await.is_err() {
+                    continue;
+                }
                 far.insert(client, socket.clone());
                 tasks.spawn(back(near.clone(), socket.clone(), client, weather.clone(), rng.random()));
                 socket
@@ -138,6 +142,11 @@ mod tests {
 
     #[tokio::test]
     async fn packets_go_both_ways_and_bad_weather_stops_them() -> Result<()> {
+        let patience = Duration::from_secs(30);
+        tokio::time::timeout(patience, both_ways()).await.context("a packet was lost")?
+    }
+
+    async fn both_ways() -> Result<()> {
         let collector = UdpSocket::bind("127.0.0.1:0").await?;
         let relay = Relay::new(collector.local_addr()?, 1).await?;
         let gateway = UdpSocket::bind("127.0.0.1:0").await?;
