@@ -205,11 +205,16 @@ impl Loop {
                 }
             }
             Action::RenewEpoch(kind) => {
-                log::warn!("The service knows {kind} batches that this spool never gave: the spool is an older copy; it is sent as a new one");
+                log::warn!(
+                    "The service has {kind} batches that this spool does not know: its disk lost the last ones, or it is an older copy; what came \
+                     since the start is sent as a new one"
+                );
                 let (spool, epoch) = (self.uplink.spool.clone(), rand::rng().random());
                 let renewed = tokio::task::spawn_blocking(move || spool.renew_epoch(spooler::lane(kind), epoch)).await;
-                if let Ok(Err(error)) = renewed {
-                    log::error!("The spool can't be made a new one: {}", chain(&error));
+                match renewed {
+                    Ok(Ok(records)) => self.uplink.pipe.count(kind, Count::Acknowledged, records),
+                    Ok(Err(error)) => log::error!("The spool can't be made a new one: {}", chain(&error)),
+                    Err(error) => std::panic::resume_unwind(error.into_panic()),
                 }
             }
             Action::Settings(settings) => self.settings(settings),

@@ -36,6 +36,8 @@ pub(crate) struct Lane {
     written: Tail,
     durable: Tail,
     acknowledged: u64,
+    /// The number of the first record that came after the opening.
+    recovered: u64,
     protected: u64,
     reader: Option<Walk>,
     acker: Option<Walk>,
@@ -309,15 +311,19 @@ impl Lane {
         Ok(true)
     }
 
-    /// Gives the lane another epoch; its records keep their numbers.
-    pub(crate) fn renew(&mut self, epoch: u64) -> Result<(), SpoolError> {
+    /// Gives the lane another epoch; its records keep their numbers. Those that were there when the lane was opened are forgotten first: the
+    /// other side has them by the same numbers. Gives their items.
+    pub(crate) fn renew(&mut self, epoch: u64) -> Result<u64, SpoolError> {
+        let items = self.ack(self.recovered.saturating_sub(1))?;
+        self.recovered = 0;
         // Newest first: an opening after a crash in between takes the epoch of the last segment and goes on with the others.
         for &segment in self.segments.keys().rev() {
             let (from, to) = (self.path_of(segment), self.folder.join(name(epoch, segment)));
             self.disk.rename(&from, &to).map_err(SpoolError::io("rename", from))?;
         }
         self.epoch = epoch;
-        self.disk.sync_folder(&self.folder).map_err(SpoolError::io("sync", &self.folder))
+        self.disk.sync_folder(&self.folder).map_err(SpoolError::io("sync", &self.folder))?;
+        Ok(items)
     }
 
     /// Time of the first item that is not acknowledged. `None` too when the disk doesn't tell.

@@ -471,6 +471,25 @@ fn a_new_epoch_keeps_the_records() {
 }
 
 #[test]
+fn a_new_epoch_holds_only_what_came_after_the_opening() {
+    let disk = SimDisk::default();
+    let spool = open(&disk, 0).unwrap();
+    (0..5).for_each(|_| _ = spool.append(&[entry(1, b"sent")]).remove(0).unwrap());
+    drop(spool);
+    // The other side has all of them, and two more that the disk lost.
+    let spool = open(&disk, 0).unwrap();
+    (0..2).for_each(|_| _ = spool.append(&[entry(1, b"new")]).remove(0).unwrap());
+    let items = u64::from(entry(1, b"sent").records);
+    assert_eq!(spool.renew_epoch(1, 99).unwrap(), 5 * items);
+    let lane = spool.lane(1);
+    assert_eq!((lane.epoch, lane.first, lane.next), (99, 6, 8));
+    assert_eq!(spool.read(1, lane.first).unwrap().unwrap().payload, b"new");
+    // Once more: what is there now was not there at an opening.
+    assert_eq!(spool.renew_epoch(1, 100).unwrap(), 0);
+    assert_eq!(spool.lane(1).first, 6);
+}
+
+#[test]
 fn a_disk_that_fails_takes_nothing_over_and_goes_on_later() {
     let disk = SimDisk::default();
     let spool = open(&disk, 0).unwrap();

@@ -135,8 +135,9 @@ impl Spool {
         self.state().lanes[lane].protect(sequence);
     }
 
-    /// Gives a lane another epoch, when the other side knows numbers of the old one that this spool never gave: it is an older copy.
-    pub fn renew_epoch(&self, lane: usize, epoch: u64) -> Result<(), SpoolError> {
+    /// Gives a lane another epoch, when the other side knows numbers of the old one that this spool never gave: it is an older copy,
+    /// or its disk lost the last records. What was there when the spool was opened is known there too and is forgotten; gives its items.
+    pub fn renew_epoch(&self, lane: usize, epoch: u64) -> Result<u64, SpoolError> {
         let _appending = self.appending.lock().unwrap_or_else(PoisonError::into_inner);
         self.state().lanes[lane].renew(epoch)
     }

@@ -39,6 +39,7 @@ impl Lane {
             written: nothing,
             durable: nothing,
             acknowledged: 0,
+            recovered: 0,
             protected: 0,
             reader: None,
             acker: None,
@@ -49,6 +50,7 @@ impl Lane {
             lane.recover_tail(segment, losses)?;
             lane.protect_head(window_bytes);
         }
+        lane.recovered = lane.durable.next;
         Ok(lane)
     }
 
