@@ -32,6 +32,15 @@ impl Browser {
         }
     }
 
+    /// A browser that is signed in, and the id of the account's first site.
+    pub fn at_home(web: &str, account: &Account) -> Result<(Browser, String)> {
+        let browser = Browser::new(web);
+        browser.sign_in(account)?;
+        let (_, page) = browser.get("/")?;
+        let site = page.split("/s/").nth(1).and_then(|rest| rest.get(..36));
+        Ok((browser, site.context("the dashboard has no link to a site")?.to_owned()))
+    }
+
     /// Signs in through the form.
     pub fn sign_in(&self, account: &Account) -> Result<()> {
         let form = [("email", account.email.as_str()), ("password", account.password.as_str())];

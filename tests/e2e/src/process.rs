@@ -5,9 +5,9 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tokio::process::{Child, Command};
 
 /// A running program whose output goes to a file. It is killed when dropped.
@@ -104,4 +104,16 @@ pub async fn run(command: &mut Command) -> Result<String> {
         bail!("{what} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Waits until `ready` gives a value; says what it waited for when it doesn't within `patience`.
+pub async fn wait<T>(patience: Duration, what: &str, mut ready: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(value) = ready()? {
+            return Ok(value);
+        }
+        ensure!(Instant::now() < deadline, "{what} did not come within {patience:?}");
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
 }

@@ -13,7 +13,7 @@ use tokio::process::Command;
 use super::{Fault, Plan, Relay, Weather};
 use crate::manager::Browser;
 use crate::oracle::{self, Logged, Mark};
-use crate::process::{Process, run as run_program};
+use crate::process::{Process, run as run_program, wait};
 use crate::stack::{Account, Places, Served};
 
 /// Longest wait for something that is sure to come; two busy cores are slow.
@@ -78,7 +78,7 @@ async fn run_plan(dir: &Path, plan: &Plan, rate: u32) -> Result<Report> {
     let mut arguments = vec!["--calm", "--flat", "--seed", "11", "--rate", &rate, "--record-log", &log_text];
     arguments.extend(["--queue-size", "4096", "--connection-interval", "0.2"]);
     let mut cloud = stack.places.cloud(&stack.hosts, &arguments)?;
-    wait("the first records", || Ok((records(&log) > 200).then_some(()))).await?;
+    wait(PATIENCE, "the first records", || Ok((records(&log) > 200).then_some(()))).await?;
     for (step, (pause, fault)) in plan.steps.iter().enumerate() {
         tokio::time::sleep(*pause).await;
         stack.look_after().await?;
@@ -90,10 +90,13 @@ async fn run_plan(dir: &Path, plan: &Plan, rate: u32) -> Result<Report> {
     // It all works again.
     stack.look_after().await?;
     let before = records(&log);
-    wait("records after the last fault", || Ok((records(&log) > before + 200).then_some(()))).await?;
+    wait(PATIENCE, "records after the last fault", || {
+        Ok((records(&log) > before + 200).then_some(()))
+    })
+    .await?;
     cloud.stop(Duration::from_secs(20)).await?;
     stack.drained().await?;
-    let (browser, site) = signed_in(&stack.at.web, &account)?;
+    let (browser, site) = Browser::at_home(&stack.at.web, &account)?;
     let stored = oracle::stored(&browser, &site)?;
     let report = stack.judge(plan, oracle::sent(&log)?, stored.into_iter().map(|(mark, ..)| mark))?;
     stack.cluster.stop(Duration::from_secs(15)).await?;
@@ -391,28 +394,9 @@ async fn pause(process: &Process, time: Duration) -> Result<()> {
     run_program(Command::new("kill").args(["-CONT", &id])).await.map(drop)
 }
 
-fn signed_in(web: &str, account: &Account) -> Result<(Browser, String)> {
-    let browser = Browser::new(web);
-    browser.sign_in(account)?;
-    let (_, page) = browser.get("/")?;
-    let site = page.split("/s/").nth(1).and_then(|rest| rest.get(..36));
-    Ok((browser, site.context("the dashboard has no link to a site")?.to_owned()))
-}
-
 /// Lines of the simulator's log.
 fn records(log: &Path) -> usize {
     std::fs::read(log).map_or(0, |bytes| bytes.iter().filter(|byte| **byte == b'\n').count())
-}
-
-async fn wait<T>(what: &str, mut ready: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(value) = ready()? {
-            return Ok(value);
-        }
-        ensure!(Instant::now() < deadline, "{what} did not come within {PATIENCE:?}");
-        tokio::time::sleep(Duration::from_millis(250)).await;
-    }
 }
 
 fn now_us() -> i64 {

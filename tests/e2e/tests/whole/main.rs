@@ -13,7 +13,7 @@ use insights_e2e::dashboard::Dashboard;
 use insights_e2e::html;
 use insights_e2e::manager::Browser;
 use insights_e2e::oracle::{self, Mark};
-use insights_e2e::process::{Process, run};
+use insights_e2e::process::{Process, run, wait};
 use insights_e2e::stack::{Account, Places, Served};
 use serde_json::Value;
 
@@ -68,31 +68,6 @@ fn ledger(places: &Places) -> Option<Value> {
     serde_json::from_slice(&std::fs::read(places.ledger()).ok()?).ok()
 }
 
-/// Waits until `ready` gives a value; says what it waited for when it doesn't.
-async fn wait<T>(what: &str, mut ready: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(value) = ready()? {
-            return Ok(value);
-        }
-        ensure!(Instant::now() < deadline, "{what} did not come within {PATIENCE:?}");
-        tokio::time::sleep(Duration::from_millis(250)).await;
-    }
-}
-
-fn signed_in(web: &str) -> Result<(Browser, String)> {
-    let browser = Browser::new(web);
-    browser.sign_in(&account())?;
-    let (_, page) = browser.get("/")?;
-    let site = page
-        .split("/s/")
-        .nth(1)
-        .and_then(|rest| rest.get(..36))
-        .context("the dashboard has no link to a site")?
-        .to_owned();
-    Ok((browser, site))
-}
-
 /// What `mn-insights check` finds: verdict and finding by the name of the check. Whoever has a remedy says what to do.
 async fn check(places: &Places, options: &[&str]) -> Result<BTreeMap<String, (String, String)>> {
     let output = places.program("mn-insights").args(["check", "--json"]).args(options).output().await?;
@@ -112,7 +87,7 @@ async fn check(places: &Places, options: &[&str]) -> Result<BTreeMap<String, (St
 /// The simulation's limit is reached and everything that agents could send is sent: the count of sent records stands still.
 async fn sent_all(places: &Places, limit: u64) -> Result<u64> {
     let mut last = (0, 0);
-    wait("the simulator's last record", || {
+    wait(PATIENCE, "the simulator's last record", || {
         let records = ledger(places).map(|ledger| {
             (
                 ledger["records"]["made"].as_u64().unwrap_or(0),
@@ -145,8 +120,8 @@ async fn the_manager_shows_what_the_simulator_made() -> Result<()> {
 
     let sent = sent_all(&places, limit).await?;
     ensure!(sent > 0, "the agents found no recorder");
-    let (browser, site) = signed_in(&served.web)?;
-    let stored = wait("the last record in the store", || {
+    let (browser, site) = Browser::at_home(&served.web, &account())?;
+    let stored = wait(PATIENCE, "the last record in the store", || {
         let stored = oracle::stored(&browser, &site)?;
         Ok((stored.len() as u64 >= sent).then_some(stored))
     })
@@ -201,7 +176,7 @@ async fn the_manager_shows_what_the_simulator_made() -> Result<()> {
         results: &results,
     };
     let mut differences = Vec::new();
-    let right = wait("the dashboard that the simulator's ledger gives", || {
+    let right = wait(PATIENCE, "the dashboard that the simulator's ledger gives", || {
         let (status, page) = browser.get(&format!("/s/{site}/dashboard?period=last+15+minutes"))?;
         ensure!(status == 200, "the dashboard: status {status}");
         let page = Dashboard::read(&page)?;
@@ -218,7 +193,7 @@ async fn the_manager_shows_what_the_simulator_made() -> Result<()> {
 
     // The balance closes to the record, hop by hop.
     let mut balance = Value::Null;
-    let closed = wait("a balance that closes", || {
+    let closed = wait(PATIENCE, "a balance that closes", || {
         balance = browser.json(&format!("/api/v1/sites/{site}/balance?period=last+2+hours"))?;
         let flows = &balance["totals"]["flows"];
         let hops = ["received", "spooled", "acknowledged", "arrived", "stored"];
@@ -333,7 +308,7 @@ async fn what_was_taken_over_is_stored_once_whatever_is_killed() -> Result<()> {
     let mut cluster = places.cluster(&hosts, &at.ingest, &[]).await?;
     let log = places.dir.join("records.log");
     let mut cloud = cloud(&places, &hosts, u64::MAX, 300, 0)?;
-    wait("the first record", || {
+    wait(PATIENCE, "the first record", || {
         Ok(ledger(&places)
             .filter(|ledger| ledger["records"]["sent"].as_u64() > Some(300))
             .map(|_| ()))
@@ -354,7 +329,7 @@ async fn what_was_taken_over_is_stored_once_whatever_is_killed() -> Result<()> {
     }
     // Records flow again after the last kill.
     let before = ledger(&places).and_then(|ledger| ledger["records"]["sent"].as_u64()).unwrap_or(0);
-    wait("records after the last kill", || {
+    wait(PATIENCE, "records after the last kill", || {
         Ok(ledger(&places)
             .filter(|ledger| ledger["records"]["sent"].as_u64() > Some(before + 600))
             .map(|_| ()))
@@ -362,9 +337,9 @@ async fn what_was_taken_over_is_stored_once_whatever_is_killed() -> Result<()> {
     .await?;
     cloud.stop(Duration::from_secs(15)).await?;
 
-    let (browser, site) = signed_in(&at.web)?;
+    let (browser, site) = Browser::at_home(&at.web, &account())?;
     let mut last = 0;
-    let stored = wait("an end of what is stored", || {
+    let stored = wait(PATIENCE, "an end of what is stored", || {
         let stored = oracle::stored(&browser, &site)?;
         let still = stored.len() == last && last > 0;
         last = stored.len();
