@@ -36,8 +36,10 @@ pub(crate) struct Lane {
     written: Tail,
     durable: Tail,
     acknowledged: u64,
-    /// The number of the first record that came after the opening.
+    /// The number of the first record that came after the opening; a segment begins with it.
     recovered: u64,
+    /// An opening found the last segment without a header and without a record.
+    headless: bool,
     protected: u64,
     reader: Option<Walk>,
     acker: Option<Walk>,
@@ -176,9 +178,20 @@ impl Lane {
                 file
             }
         };
+        if self.headless {
+            if let Err(error) = file.write_at(&segment_header(segment, self.written.items), 0) {
+                let _ = file.truncate(0);
+                self.written.bytes = 0;
+                self.durable = self.written;
+                self.measure_active();
+                return Err(SpoolError::io("write", path)(error));
+            }
+            self.written.bytes = SEGMENT_HEADER as u64;
+        }
         let seal = Frame::seal(self.written.next - 1, self.written.items, 0).encode();
         if let Err(error) = file.write_at(&seal, self.written.bytes) {
             let _ = file.truncate(self.written.bytes);
+            self.measure_active();
             return Err(SpoolError::io("seal", path)(error));
         }
         let outcome = file.sync();
@@ -187,6 +200,7 @@ impl Lane {
         self.segments.insert(segment, self.written.bytes + FRAME_HEADER as u64);
         self.active = None;
         self.closed = true;
+        self.headless = false;
         Ok(())
     }
 
@@ -311,10 +325,21 @@ impl Lane {
         Ok(true)
     }
 
-    /// Gives the lane another epoch; its records keep their numbers. Those that were there when the lane was opened are forgotten first: the
+    /// Gives the lane another epoch; its records keep their numbers. Those that were there when the lane was opened are deleted first: the
     /// other side has them by the same numbers. Gives their items.
     pub(crate) fn renew(&mut self, epoch: u64) -> Result<u64, SpoolError> {
+        // They must be off the disk, or an opening after a crash would take them for records of the new epoch.
+        if self.segments.last_key_value().is_some_and(|(&last, _)| last < self.recovered) {
+            self.roll()?;
+        }
         let items = self.ack(self.recovered.saturating_sub(1))?;
+        let old: Vec<u64> = self.segments.range(..self.recovered).map(|(&segment, _)| segment).collect();
+        for segment in old {
+            let path = self.path_of(segment);
+            self.disk.remove(&path).map_err(SpoolError::io("remove", path))?;
+            self.forget(segment);
+        }
+        self.disk.sync_folder(&self.folder).map_err(SpoolError::io("sync", &self.folder))?;
         self.recovered = 0;
         // Newest first: an opening after a crash in between takes the epoch of the last segment and goes on with the others.
         for &segment in self.segments.keys().rev() {

@@ -10,7 +10,8 @@
 //! # What holds
 //! - A record for which [`Spool::append`] returned a number is on disk and synced. It stays until it is acknowledged ([`Spool::ack`]) or
 //!   gives way. The process may be killed at any point.
-//! - Numbers of a lane rise and are never used twice in an epoch, also over restarts.
+//! - Numbers of a lane rise and are never used twice in an epoch, also over restarts, and also when the disk lost records that it had
+//!   synced: every opening leaves numbers out.
 //! - All segment files together stay within [`Options::max_bytes`]. When there is no room, the oldest records of the least important lane
 //!   give way ([`LaneOptions::rank`]), a segment at a time. What may be on its way to the reader's other side does not
 //!   ([`Spool::protect`]), so that nothing is told as lost that arrived.
@@ -19,7 +20,8 @@
 //!
 //! # On disk
 //! One folder per lane, in it segments named `<epoch, 16 hex digits>-<first number, 20 digits>.seg`, which are only appended to and deleted
-//! whole. A segment is a header and frames, see [`frame`]. The last segment of a lane is never deleted: its name keeps the numbers.
+//! whole. A segment is a header and frames, see [`frame`]. Every opening begins a new one with its first record. The last segment of a lane
+//! is never deleted: its name keeps the numbers.
 //!
 //! # Recovery
 //! Opening reads the headers of all frames and, in the last segment, checks the contents too. A torn tail is cut: nobody was promised those

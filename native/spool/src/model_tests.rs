@@ -38,8 +38,12 @@ fn options(window_bytes: u64) -> Options {
 }
 
 fn open(disk: &SimDisk, window_bytes: u64) -> Result<Spool, SpoolError> {
-    Spool::open_on(std::sync::Arc::new(disk.clone()), options(window_bytes), 7, None)
+    Spool::open_on(std::sync::Arc::new(disk.clone()), options(window_bytes), RANDOM, None)
 }
+
+/// What every opening gets; an opening leaves out one number more.
+const RANDOM: u64 = 7;
+const LEFT_OUT: u64 = RANDOM + 1;
 
 #[derive(Clone, Debug)]
 enum Action {
@@ -203,6 +207,7 @@ impl Run {
                     None => assert!(self.surplus, "a record that nobody wrote: {}", record.sequence),
                 }
                 model.read = record.sequence;
+                model.next = model.next.max(record.sequence + 1);
             }
             Ok(None) => {}
             Err(error) => panic!("{error}"),
@@ -243,7 +248,6 @@ impl Run {
                 state.next,
                 model.next
             );
-            model.next = state.next;
             // The place of the acknowledgement is the other side's to know; it says so again.
             self.spool.as_ref().unwrap().ack(lane, model.acknowledged).unwrap();
         }
@@ -431,22 +435,45 @@ fn what_may_have_arrived_does_not_give_way() {
 }
 
 #[test]
-fn a_torn_tail_is_cut_and_its_number_given_again() {
-    let disk = SimDisk::default();
-    let spool = open(&disk, 0).unwrap();
-    assert_eq!(spool.append(&[entry(1, b"one")]).remove(0).unwrap(), 1);
-    let (path, length) = disk.files().into_iter().find(|(path, _)| path.starts_with("/spool/middle")).unwrap();
-    drop(spool);
-    for torn in [1, FRAME_HEADER - 1, FRAME_HEADER, FRAME_HEADER + 2] {
+fn a_torn_tail_is_cut_and_its_number_not_given_again() {
+    for torn in [0, 1, FRAME_HEADER - 1, FRAME_HEADER, FRAME_HEADER + 2] {
+        let disk = SimDisk::default();
         let spool = open(&disk, 0).unwrap();
+        assert_eq!(spool.append(&[entry(1, b"one")]).remove(0).unwrap(), 1);
+        let (path, length) = disk.files().into_iter().find(|(path, _)| path.starts_with("/spool/middle")).unwrap();
         assert_eq!(spool.append(&[entry(1, b"two")]).remove(0).unwrap(), 2);
         drop(spool);
         disk.damage(&path, |content| content.truncate(length + torn));
         let spool = open(&disk, 0).unwrap();
-        assert_eq!(spool.lane(1).next, 2);
         assert!(spool.take_lost().is_empty());
         assert_eq!(disk.read(&path).len(), length);
+        let next = 2 + LEFT_OUT;
+        assert_eq!(spool.lane(1).next, next);
+        for number in next..next + 3 {
+            assert_eq!(spool.append(&[entry(1, b"new")]).remove(0).unwrap(), number);
+        }
+        // The other side knew the second record; the first of the new ones comes all the same.
+        assert_eq!(spool.read(1, 3).unwrap().unwrap().sequence, next);
     }
+}
+
+#[test]
+fn a_segment_without_header_keeps_its_number_until_another_stands() {
+    let disk = SimDisk::default();
+    let spool = open(&disk, 0).unwrap();
+    spool.append(&[entry(1, b"one")]).remove(0).unwrap();
+    let (path, _) = disk.files().into_iter().find(|(path, _)| path.starts_with("/spool/middle")).unwrap();
+    drop(spool);
+    disk.damage(&path, |content| content.truncate(3));
+    for _ in 0..2 {
+        assert_eq!(open(&disk, 0).unwrap().lane(1).next, 1 + LEFT_OUT);
+    }
+    let spool = open(&disk, 0).unwrap();
+    assert_eq!(spool.append(&[entry(1, b"two")]).remove(0).unwrap(), 1 + LEFT_OUT);
+    drop(spool);
+    let spool = open(&disk, 0).unwrap();
+    assert_eq!(spool.read(1, 1).unwrap().unwrap().payload, b"two");
+    assert!(spool.take_lost().is_empty());
 }
 
 #[test]
@@ -455,13 +482,13 @@ fn a_new_epoch_keeps_the_records() {
     let spool = open(&disk, 0).unwrap();
     (0..5).for_each(|_| _ = spool.append(&[entry(1, &[1; 400])]).remove(0).unwrap());
     // The second renaming fails: opening again brings it to its end.
-    disk.fail(1, 1, Fault::Error);
+    disk.fail(2, 1, Fault::Error);
     assert!(spool.renew_epoch(1, 99).is_err());
     drop(spool);
     let spool = open(&disk, 0).unwrap();
     assert_eq!(spool.lane(1).epoch, 99);
     assert_eq!(spool.read(1, 1).unwrap().unwrap().sequence, 1);
-    assert_eq!(spool.append(&[entry(1, b"x")]).remove(0).unwrap(), 6);
+    assert_eq!(spool.append(&[entry(1, b"x")]).remove(0).unwrap(), 6 + LEFT_OUT);
     assert!(
         disk.files()
             .iter()
@@ -481,12 +508,32 @@ fn a_new_epoch_holds_only_what_came_after_the_opening() {
     (0..2).for_each(|_| _ = spool.append(&[entry(1, b"new")]).remove(0).unwrap());
     let items = u64::from(entry(1, b"sent").records);
     assert_eq!(spool.renew_epoch(1, 99).unwrap(), 5 * items);
+    let first = 6 + LEFT_OUT;
     let lane = spool.lane(1);
-    assert_eq!((lane.epoch, lane.first, lane.next), (99, 6, 8));
+    assert_eq!((lane.epoch, lane.first, lane.next), (99, first, first + 2));
     assert_eq!(spool.read(1, lane.first).unwrap().unwrap().payload, b"new");
     // Once more: what is there now was not there at an opening.
     assert_eq!(spool.renew_epoch(1, 100).unwrap(), 0);
-    assert_eq!(spool.lane(1).first, 6);
+    assert_eq!(spool.lane(1).first, first);
+    // A crash before the first acknowledgement brings nothing of before back.
+    drop(spool);
+    let spool = open(&disk, 0).unwrap();
+    assert_eq!(spool.lane(1).first, first);
+    assert_eq!(spool.read(1, 1).unwrap().unwrap().payload, b"new");
+}
+
+#[test]
+fn a_new_epoch_without_a_new_record_is_empty_after_a_crash_too() {
+    let disk = SimDisk::default();
+    let spool = open(&disk, 0).unwrap();
+    spool.append(&[entry(1, b"sent")]).remove(0).unwrap();
+    drop(spool);
+    let spool = open(&disk, 0).unwrap();
+    assert_eq!(spool.renew_epoch(1, 99).unwrap(), u64::from(entry(1, b"sent").records));
+    drop(spool);
+    let spool = open(&disk, 0).unwrap();
+    assert_eq!(spool.lane(1).epoch, 99);
+    assert_eq!(spool.read(1, 1).unwrap(), None);
 }
 
 #[test]

@@ -208,7 +208,7 @@ impl Walk {
         };
         Damage {
             offset: self.offset,
-            bytes: to - self.offset,
+            bytes: to.saturating_sub(self.offset),
             sequence: match before {
                 Some(frame) if frame.form == Form::Seal => frame.sequence,
                 Some(frame) => frame.sequence - 1,

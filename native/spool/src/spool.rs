@@ -40,20 +40,21 @@ struct State {
 }
 
 impl Spool {
-    /// Opens the spool in a folder, or makes it. `epoch` is a new random number, for lanes that have none yet.
-    pub fn open(options: Options, epoch: u64) -> Result<Spool, SpoolError> {
+    /// Opens the spool in a folder, or makes it. `random` is a new random number: the epoch of lanes that have none yet, and the distance to
+    /// the next number of those that have.
+    pub fn open(options: Options, random: u64) -> Result<Spool, SpoolError> {
         let disk = Arc::new(RealDisk);
         disk.create_folder(&options.path).map_err(SpoolError::io("create", &options.path))?;
         let lock = lock(&options.path)?;
-        Spool::open_on(disk, options, epoch, Some(lock))
+        Spool::open_on(disk, options, random, Some(lock))
     }
 
-    pub(crate) fn open_on(disk: Arc<dyn Disk>, options: Options, epoch: u64, lock: Option<File>) -> Result<Spool, SpoolError> {
+    pub(crate) fn open_on(disk: Arc<dyn Disk>, options: Options, random: u64, lock: Option<File>) -> Result<Spool, SpoolError> {
         let mut losses = Losses::default();
         let mut lanes = Vec::new();
         for (index, lane) in options.lanes.into_iter().enumerate() {
             let folder = options.path.join(lane.name);
-            lanes.push(Lane::open(disk.clone(), folder, index, lane, epoch, options.window_bytes, &mut losses)?);
+            lanes.push(Lane::open(disk.clone(), folder, index, lane, random, options.window_bytes, &mut losses)?);
         }
         Ok(Spool {
             state: Mutex::new(State {

@@ -6,14 +6,19 @@
 use super::*;
 use crate::segment::parse_name;
 
+/// Numbers that an opening leaves out, at most. Far more than a lane gives in a lifetime (a record a microsecond for twelve days), and eight
+/// million openings stay below the largest signed number.
+const MAX_LEFT_OUT: u64 = 1 << 40;
+
 impl Lane {
-    /// Opens the lane in its folder, or makes it. `epoch` is used when there is no segment that has one.
+    /// Opens the lane in its folder, or makes it. `random` is the epoch when there is no segment that has one; else it says how many numbers
+    /// are left out.
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
         folder: PathBuf,
         index: usize,
         options: LaneOptions,
-        epoch: u64,
+        random: u64,
         window_bytes: u64,
         losses: &mut Losses,
     ) -> Result<Lane, SpoolError> {
@@ -32,7 +37,7 @@ impl Lane {
             index,
             disk,
             folder,
-            epoch: last_epoch.unwrap_or(epoch),
+            epoch: last_epoch.unwrap_or(random),
             segments: segments.iter().map(|(first, (_, bytes))| (*first, *bytes)).collect(),
             active: None,
             closed: false,
@@ -40,6 +45,7 @@ impl Lane {
             durable: nothing,
             acknowledged: 0,
             recovered: 0,
+            headless: false,
             protected: 0,
             reader: None,
             acker: None,
@@ -48,6 +54,7 @@ impl Lane {
         if let Some(&segment) = lane.segments.keys().next_back() {
             lane.finish_renewal(&segments)?;
             lane.recover_tail(segment, losses)?;
+            lane.leave_out(random);
             lane.protect_head(window_bytes);
         }
         lane.recovered = lane.durable.next;
@@ -62,6 +69,13 @@ impl Lane {
             self.disk.rename(&from, &self.path_of(first)).map_err(SpoolError::io("rename", from))?;
         }
         Ok(())
+    }
+
+    /// Numbers behind the last record may have been given and known to the other side, should the disk have lost records that it had synced:
+    /// they are left out. So many, by chance, that neither a spool that is opened often nor a copy of it meets them again.
+    fn leave_out(&mut self, random: u64) {
+        self.written.next += 1 + random % MAX_LEFT_OUT;
+        self.durable = self.written;
     }
 
     /// Checks the last segment to the end of its last good frame and cuts what is behind.
@@ -126,7 +140,7 @@ impl Lane {
         // Also when nothing was cut, for the same reason.
         file.sync().map_err(SpoolError::io("sync", &path))?;
         self.disk.sync_folder(&self.folder).map_err(SpoolError::io("sync", &self.folder))?;
-        self.active = Some(file);
+        // What comes goes to a new segment, so that no segment holds records of before and after an opening.
         self.measure_active();
         Ok(())
     }
@@ -135,9 +149,8 @@ impl Lane {
     /// here, so that a lane on a full disk can be opened and read.
     fn leave_damaged(&mut self, segment: u64, good: Tail) {
         if good.next == segment {
-            // No record in it. Its name gave the number, it is made again with the next record.
-            self.segments.remove(&segment);
-            self.closed = true;
+            // No record in it. It is made whole before the next segment is begun.
+            self.headless = true;
             self.written.items = self.items_before(segment);
             self.durable = self.written;
         } else {
