@@ -16,8 +16,9 @@ pub struct Dashboard {
     pub charts: Vec<Chart>,
     pub tenants: Vec<Tenant>,
     pub rules: Vec<Rule>,
-    /// The objects in the list of changes, with their links.
-    pub changes: Vec<(String, String)>,
+    /// The time of day at which the page was made.
+    pub asked: String,
+    pub changes: Vec<Changed>,
     /// Names of the gateways, with what is said of them.
     pub gateways: Vec<(String, String)>,
 }
@@ -63,7 +64,22 @@ pub struct Tenant {
 pub struct Rule {
     pub id: String,
     pub text: String,
+    /// Columns of its small drawing, and where it has bars, with their heights as parts of the highest.
+    pub columns: usize,
+    pub bars: Vec<(usize, f64)>,
     pub dropped: String,
+}
+
+/// A line of the list of changes.
+#[derive(Clone, Debug)]
+pub struct Changed {
+    /// When, to the second.
+    pub time: String,
+    /// The object's name and where it leads.
+    pub name: String,
+    pub link: String,
+    /// The whole line without its time.
+    pub text: String,
 }
 
 impl Dashboard {
@@ -73,6 +89,11 @@ impl Dashboard {
         let tiles = part("tiles")?.all(&|element| element.has_class("tile"));
         let charts = ["c-ns", "c-total", "c-flows"].map(|id| part(id).and_then(chart));
         Ok(Dashboard {
+            asked: part("verdict")?
+                .all(&|element| element.has_class("at"))
+                .first()
+                .and_then(|at| at.text().split(' ').rev().nth(1).map(str::to_owned))
+                .context("no time of asking")?,
             verdict: part("verdict")?.named("b").first().context("no first sentence")?.text(),
             tiles: tiles.into_iter().map(tile).collect::<Result<_>>()?,
             charts: charts.into_iter().collect::<Result<_>>()?,
@@ -81,13 +102,8 @@ impl Dashboard {
             changes: part("changes")?
                 .all(&|element| element.name == "li" && !element.named("time").is_empty())
                 .iter()
-                .map(|line| {
-                    let links = line.named("a");
-                    let link = links.first().and_then(|link| link.attribute("href"));
-                    let name = links.first().map(|link| link.text());
-                    (name.unwrap_or_default(), link.unwrap_or_default().to_owned())
-                })
-                .collect(),
+                .map(|line| changed(line))
+                .collect::<Result<_>>()?,
             gateways: part("changes")?
                 .all(&|element| element.name == "li" && element.named("time").is_empty())
                 .iter()
@@ -180,8 +196,39 @@ fn tenant(row: &[&Element]) -> Result<Tenant> {
     })
 }
 
+fn changed(line: &Element) -> Result<Changed> {
+    let links = line.named("a");
+    let link = links.first().context("a change leads to its object")?;
+    let time = line.named("time").first().and_then(|time| time.attribute("title")).map(str::to_owned);
+    Ok(Changed {
+        time: time.context("a change has its time")?.trim_end_matches(" UTC").to_owned(),
+        name: link.text(),
+        link: link.attribute("href").unwrap_or_default().to_owned(),
+        text: line.elements().last().map(Element::text).unwrap_or_default(),
+    })
+}
+
+/// Columns of a small drawing, and its bars: `M<column> <foot>v-<height>…`.
+fn bars(cell: &Element) -> Result<(usize, Vec<(usize, f64)>)> {
+    let (drawings, paths) = (cell.named("svg"), cell.named("path"));
+    let of = |elements: &[&Element], name: &str| elements.first().and_then(|element| element.attribute(name)).map(str::to_owned);
+    let view = of(&drawings, "viewBox").context("a drawing has its size")?;
+    let size: Vec<f64> = view.split(' ').map(str::parse).collect::<Result<_, _>>()?;
+    let [_, _, columns, height] = size[..] else {
+        anyhow::bail!("read the size {view:?}")
+    };
+    let path = of(&paths, "d").context("a drawing has a path")?;
+    let bars = path.split('M').filter(|bar| !bar.is_empty()).map(|bar| {
+        let (column, rest) = bar.split_once(' ').with_context(|| format!("read the bar {bar:?}"))?;
+        let tall = rest.split_once("v-").and_then(|(_, rest)| rest.split_once('h'));
+        let tall: f64 = tall.with_context(|| format!("read the bar {bar:?}"))?.0.parse()?;
+        Ok((column.parse()?, tall / height))
+    });
+    Ok((columns as usize, bars.collect::<Result<_>>()?))
+}
+
 fn rule(row: &[&Element]) -> Result<Rule> {
-    let [text, _, dropped] = row else {
+    let [text, drawing, dropped] = row else {
         anyhow::bail!("a rule has {} columns", row.len())
     };
     let links = text.named("a");
@@ -195,9 +242,12 @@ fn rule(row: &[&Element]) -> Result<Rule> {
         .next()
         .and_then(|rest| rest.split(|c: char| !c.is_ascii_hexdigit() && c != '-').find(|word| word.len() == 36))
         .with_context(|| format!("the link {link} has no rule"))?;
+    let (columns, bars) = bars(drawing)?;
     Ok(Rule {
         id: id.to_owned(),
         text: text.attribute("title").unwrap_or_default().to_owned(),
+        columns,
+        bars,
         dropped: dropped.text(),
     })
 }

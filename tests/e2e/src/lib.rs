@@ -12,3 +12,4 @@ pub mod manager;
 pub mod oracle;
 pub mod process;
 pub mod stack;
+pub mod transitions;

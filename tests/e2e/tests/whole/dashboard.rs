@@ -10,9 +10,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
-use insights_e2e::dashboard::{Chart, Dashboard, range, shows};
+use insights_e2e::dashboard::{Chart, Dashboard, Rule, range, shows};
 use insights_e2e::oracle::Logged;
+use insights_e2e::transitions::Transition;
 use serde_json::Value;
+use uuid::Uuid;
 
 /// A record is stamped by the gateway at most so long after its agent sent it, on a busy machine.
 const LAG_US: i64 = 10_000_000;
@@ -23,12 +25,21 @@ const ROUNDING: f64 = 0.0051;
 /// Rows of the lists.
 const ROWS: usize = 8;
 
+/// The period that is looked at, and a column of the small drawings of rules then.
+pub(super) const PERIOD_US: i64 = 15 * 60 * 1_000_000;
+const DRAWN_STEP_US: i64 = 15_000_000;
+
+/// A bar is at least so high.
+const LEAST_BAR: f64 = 0.04;
+
 /// What the simulator and the API say.
 pub(super) struct Truth<'a> {
     pub(super) ledger: &'a Value,
     pub(super) log: &'a [Logged],
     /// Records by result, as the API has them.
     pub(super) results: &'a BTreeMap<String, u64>,
+    /// When objects were made and came to life, as ZooKeeper has it.
+    pub(super) transitions: &'a BTreeMap<(Uuid, Transition), i64>,
 }
 
 /// Bytes that meters of the simulated agents counted.
@@ -56,6 +67,7 @@ pub(super) fn compare(page: &Dashboard, truth: &Truth<'_>) -> Result<Vec<String>
     check.records()?;
     check.tenants()?;
     check.rules()?;
+    check.changes()?;
     check.lists();
     Ok(check.differences)
 }
@@ -306,17 +318,94 @@ impl Check<'_> {
         let counts = rows.iter().map(|rule| rule.dropped.replace('\u{202f}', "")).collect::<Vec<_>>();
         let made: Vec<String> = most.iter().map(ToString::to_string).collect();
         self.same("most dropped by a rule", &counts.join(" "), &made.join(" "));
+        let asked_us = time_of(&self.page.asked, self.truth.log)?;
         for rule in rows {
             let made = dropped.get(&rule.id).copied().unwrap_or(0);
             self.same(&format!("dropped by {} ({})", rule.id, rule.text), &rule.dropped, &made.to_string());
+            self.drawing(&rule, made, asked_us)?;
+        }
+        Ok(())
+    }
+
+    /// The bars of a rule are what it dropped in each of [`DRAWN_STEP_US`]: their heights give back counts that add up to the count beside
+    /// them, and that lie, up to each bar, between what the simulator had sent by then and [`LAG_US`] before.
+    fn drawing(&mut self, rule: &Rule, made: u64, asked_us: i64) -> Result<()> {
+        let what = format!("the drawing of {} ({})", rule.id, rule.text);
+        let first_us = (asked_us - PERIOD_US).div_euclid(DRAWN_STEP_US) * DRAWN_STEP_US;
+        let columns = (asked_us - first_us).div_euclid(DRAWN_STEP_US) + 1;
+        self.near(&format!("{what}, columns"), rule.columns as f64, columns as f64, 0.0);
+        // What the highest bar stands for is not said: it must be a count with which all of them add up. Low bars are drawn higher than they are.
+        let counts = |highest: u64| -> Option<Vec<(usize, u64, u64)>> {
+            let counts: Vec<_> = rule
+                .bars
+                .iter()
+                .map(|&(column, height)| {
+                    let count = height * highest as f64;
+                    let slack = 0.0005 * highest as f64;
+                    let least = if height <= LEAST_BAR { 1.0 } else { (count - slack).ceil() };
+                    (column, least.max(1.0) as u64, (count + slack).floor() as u64)
+                })
+                .collect();
+            let (least, most) = counts.iter().fold((0, 0), |(a, b), (_, least, most)| (a + least, b + most));
+            (least <= made && made <= most && counts.iter().all(|(_, least, most)| least <= most)).then_some(counts)
+        };
+        let by_then = |until_us: i64| {
+            let of = |record: &&Logged| record.class == "dropped" && record.rule.is_some_and(|own| own.to_string() == rule.id);
+            self.truth.log.iter().filter(of).filter(|record| record.time_us <= until_us).count() as u64
+        };
+        let fits = (1..=made).filter_map(counts).any(|counts| {
+            let (mut least, mut most) = (0, 0);
+            counts.iter().all(|(column, low, high)| {
+                (least, most) = (least + low, most + high);
+                let end_us = first_us + (*column as i64 + 1) * DRAWN_STEP_US;
+                least <= by_then(end_us) && most >= by_then(end_us - LAG_US)
+            })
+        });
+        if !fits {
+            self.differences
+                .push(format!("{what}: the bars {:?} are not those of {made} drops", rule.bars));
+        }
+        Ok(())
+    }
+
+    /// The list tells what came last, newest first, with the time at which the gateway saw it.
+    fn changes(&mut self) -> Result<()> {
+        let told = self.page.changes.clone();
+        self.near("changes", told.len() as f64, ROWS.min(self.truth.transitions.len()) as f64, 0.0);
+        let mut oldest_us = i64::MAX;
+        for line in &told {
+            let shown_us = time_of(&line.time, self.truth.log)?;
+            if shown_us > oldest_us {
+                self.differences.push(format!("{line:?} is newer than the line before"));
+            }
+            oldest_us = oldest_us.min(shown_us);
+            // The site's id is in front of the object's.
+            let id = line.link.split(['/', '?']).filter_map(|part| part.parse::<Uuid>().ok()).next_back();
+            let id = id.with_context(|| format!("{line:?} leads to no object"))?;
+            let transition = match &line.text {
+                text if text.contains("not alive → alive") => Transition::Alive,
+                text if text.contains("down → up") => Transition::Up,
+                text if text.contains("added") => Transition::Added,
+                text => anyhow::bail!("in a quiet cloud nothing else happens than {text:?}"),
+            };
+            match self.truth.transitions.get(&(id, transition)) {
+                // Times on the page are cut to seconds.
+                Some(at_us) if (*at_us - 1_000_000..*at_us + LAG_US).contains(&shown_us) => {}
+                at_us => self.differences.push(format!("{line:?}: happened at {at_us:?} µs")),
+            }
+        }
+        // Nothing that is surely newer is left out. States of hosts and ports are told of all; of objects only those with a page.
+        let told: BTreeSet<&str> = told.iter().map(|line| &*line.link).collect();
+        for ((id, transition), at_us) in self.truth.transitions {
+            let (newer, id) = (*at_us > oldest_us + 1_000_000, id.to_string());
+            if newer && *transition != Transition::Added && !told.iter().any(|link| link.contains(&id)) {
+                self.differences.push(format!("{transition:?} of {id} at {at_us} µs is not in the list"));
+            }
         }
         Ok(())
     }
 
     fn lists(&mut self) {
-        if self.page.changes.len() > ROWS {
-            self.differences.push(format!("{} changes in a list of {ROWS}", self.page.changes.len()));
-        }
         if !matches!(&self.page.gateways[..], [(_, about)] if about.starts_with("connected since")) {
             self.differences.push(format!("gateways: {:?}", self.page.gateways));
         }

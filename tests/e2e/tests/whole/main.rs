@@ -15,6 +15,7 @@ use insights_e2e::manager::Browser;
 use insights_e2e::oracle::{self, Mark};
 use insights_e2e::process::{Process, run, wait};
 use insights_e2e::stack::{Account, Places, Served};
+use insights_e2e::transitions;
 use serde_json::Value;
 
 /// Longest wait for something that is sure to come; two busy cores are slow.
@@ -174,6 +175,7 @@ async fn the_manager_shows_what_the_simulator_made() -> Result<()> {
         ledger: &ledger(&places).context("no ledger")?,
         log: &log,
         results: &results,
+        transitions: &transitions::read(&hosts, "/midonet").await?,
     };
     let mut differences = Vec::new();
     let right = wait(PATIENCE, "the dashboard that the simulator's ledger gives", || {
@@ -185,10 +187,10 @@ async fn the_manager_shows_what_the_simulator_made() -> Result<()> {
     })
     .await;
     let page = right.with_context(|| format!("differences:\n{}", differences.join("\n")))?;
-    for (name, link) in &page.changes {
-        let (status, page) = browser.get(link)?;
+    for change in &page.changes {
+        let (status, page) = browser.get(&change.link)?;
         let heading = html::parse(&page)?.named("h1").first().map(|heading| heading.text());
-        assert_eq!((status, heading.as_ref()), (200, Some(name)), "the change of {name}");
+        assert_eq!((status, heading.as_ref()), (200, Some(&change.name)), "{change:?}");
     }
 
     // The balance closes to the record, hop by hop.
