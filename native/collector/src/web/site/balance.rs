@@ -1,28 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The MidoInsights authors
 
-//! Records by kind and hop, and whether they add up.
+//! Records by kind and hop, and whether they add up: [`Balance`] as a table.
 
-use std::collections::BTreeMap;
-
-use insights_store::{
-    StreamKind,
-    catalog::{Hop, HopCount},
+use crate::{
+    query::balance::{Balance, Hops},
+    web::units,
 };
 
-use crate::web::units;
+/// A column: its heading and its count.
+type Column = (&'static str, fn(&Hops) -> u64);
 
-const HOPS: [(Hop, &str); 10] = [
-    (Hop::Received, "Received"),
-    (Hop::Invalid, "Invalid"),
-    (Hop::Dropped, "Dropped"),
-    (Hop::Spooled, "Spooled"),
-    (Hop::Evicted, "Evicted"),
-    (Hop::Acknowledged, "Acknowledged"),
-    (Hop::Arrived, "Arrived"),
-    (Hop::Refused, "Refused"),
-    (Hop::Stored, "Stored"),
-    (Hop::Purged, "Purged"),
+const COLUMNS: [Column; 10] = [
+    ("Received", |hops| hops.received),
+    ("Invalid", |hops| hops.invalid),
+    ("Dropped", |hops| hops.dropped),
+    ("Spooled", |hops| hops.spooled),
+    ("Evicted", |hops| hops.evicted),
+    ("Acknowledged", |hops| hops.acknowledged),
+    ("Arrived", |hops| hops.arrived),
+    ("Refused", |hops| hops.refused),
+    ("Stored", |hops| hops.stored),
+    ("Purged", |hops| hops.purged),
 ];
 
 pub(super) struct View {
@@ -33,53 +32,51 @@ pub(super) struct View {
 }
 
 pub(super) struct Row {
-    pub(super) kind: String,
+    pub(super) kind: &'static str,
     pub(super) counts: Vec<String>,
     pub(super) state: &'static str,
     pub(super) verdict: String,
 }
 
 impl View {
-    pub(super) fn of(counts: &[HopCount]) -> Self {
-        let mut sums: BTreeMap<StreamKind, BTreeMap<Hop, u64>> = BTreeMap::new();
-        for count in counts {
-            *sums.entry(count.kind).or_default().entry(count.hop).or_default() += count.records;
-        }
+    pub(super) fn of(balance: &Balance) -> Self {
         Self {
-            names: HOPS.iter().map(|(_, name)| *name).collect(),
-            purged: sums.values().filter_map(|hops| hops.get(&Hop::Purged)).sum(),
-            rows: sums.into_iter().map(|(kind, hops)| row(kind, hops)).collect(),
+            names: COLUMNS.iter().map(|(name, _)| *name).collect(),
+            rows: balance
+                .totals
+                .iter()
+                .map(|(kind, hops, open)| {
+                    let (state, verdict) = verdict(hops, open.storing);
+                    Row {
+                        kind,
+                        counts: COLUMNS.iter().map(|(_, count)| units::count(count(hops))).collect(),
+                        state,
+                        verdict,
+                    }
+                })
+                .collect(),
+            purged: balance.totals.iter().map(|(_, hops, _)| hops.purged).sum(),
         }
     }
 }
 
-fn row(kind: StreamKind, mut hops: BTreeMap<Hop, u64>) -> Row {
-    // Topology and events are counted as arrived after the transaction that stored them, and have no count of their own.
-    if matches!(kind, StreamKind::Topology | StreamKind::Events) {
-        let arrived = hops.get(&Hop::Arrived).copied().unwrap_or(0);
-        hops.insert(Hop::Stored, arrived);
-    }
-    let at = |hop: Hop| hops.get(&hop).copied().unwrap_or(0);
-    let lost = at(Hop::Invalid) + at(Hop::Dropped) + at(Hop::Evicted) + at(Hop::Refused);
-    let kept = at(Hop::Stored) + at(Hop::Purged);
-    let (state, verdict) = if lost > 0 {
+fn verdict(hops: &Hops, not_stored: i64) -> (&'static str, String) {
+    let lost = hops.invalid + hops.dropped + hops.evicted + hops.refused;
+    if lost > 0 {
         ("degraded", format!("{} lost", units::count(lost)))
-    } else if kept < at(Hop::Arrived) {
-        ("degraded", format!("{} arrived, not stored", units::count(at(Hop::Arrived) - kept)))
+    } else if not_stored > 0 {
+        ("degraded", format!("{} arrived, not stored", units::count(not_stored.unsigned_abs())))
     } else {
         ("up", "complete".to_owned())
-    };
-    Row {
-        kind: kind.name().to_owned(),
-        counts: HOPS.iter().map(|(hop, _)| units::count(at(*hop))).collect(),
-        state,
-        verdict,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use insights_store::catalog::HopCount;
+    use insights_store::{
+        StreamKind,
+        catalog::{Hop, HopCount},
+    };
     use uuid::Uuid;
 
     use super::*;
@@ -95,7 +92,7 @@ mod tests {
                 records: *records,
             })
             .collect();
-        View::of(&counts).rows.remove(0).verdict
+        View::of(&Balance::of(&counts, &[])).rows.remove(0).verdict
     }
 
     #[test]

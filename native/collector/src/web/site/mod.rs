@@ -16,6 +16,7 @@ use super::{context::Ctx, error::WebError, frame::Frame, html, units};
 use crate::{
     accounts::{SiteKeyInfo, TRIAL_FINGERPRINTS},
     ingest::GatewayStatus,
+    query::balance::Balance,
 };
 
 pub(crate) use gateway::{command, page as gateway_page};
@@ -99,7 +100,7 @@ async fn show(ctx: &Ctx, done: &'static str, error: String) -> Result<Response, 
         .map(|(class, count)| (class.to_owned(), units::count(count as u64)))
         .collect();
     objects.sort();
-    let balance = balance::View::of(&counts);
+    let balance = balance::View::of(&Balance::of(&counts, &[]));
     let mut response = html(&Page {
         frame,
         done,
