@@ -11,5 +11,6 @@ pub mod html;
 pub mod manager;
 pub mod oracle;
 pub mod process;
+pub mod secrets;
 pub mod stack;
 pub mod transitions;

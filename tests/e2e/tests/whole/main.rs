@@ -14,6 +14,7 @@ use insights_e2e::html;
 use insights_e2e::manager::Browser;
 use insights_e2e::oracle::{self, Mark};
 use insights_e2e::process::{Process, run, wait};
+use insights_e2e::secrets;
 use insights_e2e::stack::{Account, Places, Served};
 use insights_e2e::transitions;
 use serde_json::Value;
@@ -288,6 +289,20 @@ async fn the_manager_shows_what_the_simulator_made() -> Result<()> {
         assert!(finding.0 == verdict && finding.1.contains(text), "{name}: {finding:?}");
     }
     assert!(collector.stop(Duration::from_secs(15)).await?.success(), "the collector's orderly stop");
+    secrets_stayed_where_they_belong(&places)
+}
+
+/// The simulated cloud's BGP passwords are in ZooKeeper alone, private keys in their files, and the account's password nowhere.
+fn secrets_stayed_where_they_belong(places: &Places) -> Result<()> {
+    const BGP_PASSWORD: &str = "bgp-secret-";
+    let in_zookeeper = secrets::holders(&places.dir.join("zookeeper"), &[BGP_PASSWORD], &[])?;
+    ensure!(!in_zookeeper.is_empty(), "the simulated cloud has no BGP password to look for");
+    let key = std::fs::read_to_string(places.identity().join("identity.pem"))?;
+    // The second line of the encoding is of the key itself.
+    let key = key.lines().nth(2).context("a key has lines")?;
+    let except = ["zookeeper", "password", "gateway/identity"].map(|name| places.dir.join(name));
+    let found = secrets::holders(&places.dir, &[BGP_PASSWORD, &account().password, key], &except)?;
+    ensure!(found.is_empty(), "secrets are in {found:?}");
     Ok(())
 }
 
