@@ -11,7 +11,7 @@ formats() {
   echo "formats"
   local system package
   for package in "$now"/deb/*.deb; do
-    check "$(basename "$package") is for dpkg 1.17" deb_is_old "$package"
+    check "$(basename "$package") is for dpkg 1.17.5" deb_is_old "$package"
   done
   for system in el7 sles12; do
     for package in "$now/$system"/*.rpm; do
@@ -42,8 +42,9 @@ formats() {
   check "packing again gives the same bytes" same_packages "$now" "$work/again"
 }
 
+# xz is known for data alone before dpkg 1.17.6, zstd for nothing.
 deb_is_old() {
-  same 'debian-binary control.tar.xz data.tar.xz' "$(ar t "$1" | tr '\n' ' ' | sed 's/gz /xz /g;s/ $//')" && same 2.0 "$(ar p "$1" debian-binary)"
+  same 'debian-binary control.tar.gz data.tar.xz' "$(ar t "$1" | tr '\n' ' ' | sed 's/data.tar.gz/data.tar.xz/;s/ $//')" && same 2.0 "$(ar p "$1" debian-binary)"
 }
 
 rpm_is_old() {
