@@ -18,9 +18,11 @@ installed() {
   if [ -z "$1" ]; then
     echo "midonet-insights-collector: settings are in /etc/insights-collector.toml"
     echo "midonet-insights-collector: to start it now and at every boot: systemctl enable --now insights-collector"
-  elif booted; then
-    # The start migrates the store, keeps a copy of its catalogue and logs both.
-    systemctl try-restart "$unit" || echo "midonet-insights-collector: it did not start again; see: journalctl -u insights-collector"
+  else
+    echo "midonet-insights-collector: where this version's catalogue has another form, the start migrates it, keeps a copy beside it and logs both"
+    if booted; then
+      systemctl try-restart "$unit" || echo "midonet-insights-collector: it did not start again; see: journalctl -u insights-collector"
+    fi
   fi
 }
 

@@ -44,11 +44,13 @@ collector_package() { # SYSTEM
   check "its user does" as_collector account add --email ada@example.org --name Ada
   authority=$(sha256sum <"$root/$data/tls/ca.pem")
 
+  booted || check "the version before had a catalogue of another form" old_catalogue
   ! booted || main=$(inside systemctl show -P MainPID insights-collector)
   echo 'log = "debug"' >>"$root/etc/insights-collector.toml"
   "${system}_setup" now "$key"
   check "upgrades" logged "$log" "${system}_upgrade" midonet-insights-collector
   check "is the new version" same "$now_version" "$("${system}_version" midonet-insights-collector)"
+  check "says what becomes of the catalogue" says "migrates it, keeps a copy beside it" "$log"
   check "settings are kept" grep -qx 'log = "debug"' "$root/etc/insights-collector.toml"
   if booted; then
     check "the upgrade started it again" test "$main" != "$(inside systemctl show -P MainPID insights-collector)"
@@ -56,7 +58,11 @@ collector_package() { # SYSTEM
     collector_start
   fi
   check "serves after it" within 60 answers /health/ready
-  booted || end "$pid"
+  if ! booted; then
+    end "$pid"
+    check "it has migrated, and says where the copy is" says "its form before is kept in /$data/store/catalog.sqlite.v1" "$work/collector.log"
+    check "the copy is its user's alone" is "$root" "600 $(collector_ids)" $data/store/catalog.sqlite.v1
+  fi
   check "what it kept is there" grep ada@example.org <(as_collector account list)
   check "its authority is the same" same "$authority" "$(sha256sum <"$root/$data/tls/ca.pem")"
 
@@ -89,6 +95,34 @@ collector_modes() {
     is "$root" "644 0:0" usr/share/man/man1/insights-collector-serve.1.gz &&
     is "$root" "644 0:0" usr/share/bash-completion/completions/insights-collector &&
     is "$root" "644 0:0" usr/share/doc/midonet-insights-collector/THIRD-PARTY.gz
+}
+
+# Brings the catalogue of a collector that does not run to the first form that there was, with everything that this one can hold.
+old_catalogue() {
+  python3 - "$root/$data/store/catalog.sqlite" <<'PYTHON'
+import os, pathlib, sqlite3, sys
+
+path = pathlib.Path(sys.argv[1])
+steps = pathlib.Path("native/store/src/catalog/schema.rs").read_text()
+first = steps.split('    // 1\n    "', 1)[1].split('",\n', 1)[0]
+now = sqlite3.connect(path)
+old = sqlite3.connect(path.with_suffix(".old"))
+old.executescript(first)
+for (table,) in old.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
+    columns = ", ".join(row[1] for row in old.execute(f"PRAGMA table_info({table})"))
+    for row in now.execute(f"SELECT {columns} FROM {table}"):
+        old.execute(f"INSERT INTO {table} ({columns}) VALUES ({', '.join('?' * len(row))})", row)
+old.execute("PRAGMA user_version = 1")
+old.commit()
+old.close()
+now.close()
+stat = path.stat()
+os.chown(path.with_suffix(".old"), stat.st_uid, stat.st_gid)
+path.with_suffix(".old").chmod(0o600)
+path.with_suffix(".old").rename(path)
+for rest in ("-wal", "-shm"):
+    path.with_name(path.name + rest).unlink(missing_ok=True)
+PYTHON
 }
 
 booted() {
