@@ -79,10 +79,19 @@ within() { # SECONDS COMMAND...
 base_root() {
   local base=$cache/base
   [ ! -e "$base" ] || return 0
-  rm -rf "$base.part"
-  debootstrap --variant=minbase --include=systemd,libstdc++6 bookworm "$base.part" >"$work/debootstrap.log" 2>&1 ||
-    { tail -n 20 "$work/debootstrap.log" >&2; exit 1; }
-  mv "$base.part" "$base"
+  local attempt
+  # Mirrors fail at times.
+  for attempt in 1 2 3; do
+    rm -rf --one-file-system "$base.part"
+    if debootstrap --variant=minbase --include=systemd,libstdc++6 bookworm "$base.part" >"$work/debootstrap.log" 2>&1; then
+      rm -rf "$base.part"/var/cache/apt/archives/*.deb
+      mv "$base.part" "$base"
+      return 0
+    fi
+    tail -n 20 "$work/debootstrap.log" >&2
+    sleep $((attempt * 10))
+  done
+  exit 1
 }
 
 # A copy of it, with the mounts that programs expect. run takes them away at its end.
