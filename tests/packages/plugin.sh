@@ -72,6 +72,28 @@ plugin_life() { # SYSTEM
   umount "$root/$state"
   check "the key can be made later" inside mn-insights init
   plugin_files
+
+  if [ "$system" = deb ]; then
+    "${system}_purge" midonet-insights-plugin >"$log" 2>&1
+    check "the README's lines install it" by_readme '# Ubuntu 14.04'
+    plugin_files
+  fi
+}
+
+# Runs the README's lines for apt, from the one with FIRST in it to the one that installs, with files in place of a server.
+by_readme() { # FIRST
+  local lines
+  lines=$(awk -v first="$1" 'index($0, first) { on = 1 } on { print } on && /apt-get install/ { exit }' README.md)
+  grep -q 'apt-get install midonet-insights-' <<<"$lines" || { echo "the README has no such lines"; return 1; }
+  rm -rf "$root/srv/served" "$root"/etc/apt/sources.list "$root"/var/lib/apt/lists/*
+  rm -rf "$root"/etc/apt/keyrings "$root"/etc/apt/trusted.gpg.d/*
+  mkdir -p "$root/srv/served"
+  cp -r "$repositories/now/apt" "$repositories/now/insights.gpg" "$root/srv/served"
+  inside sh -ec '
+    REPO=file:///srv/served
+    wget() { cp "${3#file://}" "$2"; }
+    curl() { cp "${3#file://}" "$2"; }
+    '"$lines" </dev/null
 }
 
 logged() { # FILE COMMAND...
