@@ -10,8 +10,8 @@ mod support;
 use insights_store::{
     AccountId, Appended, Period, SiteId, StoreError, StreamKind,
     catalog::{
-        Account, Catalog, EventQuery, Hop, HopCount, Level, Loss, NewEvent, Node, Site, SiteKey, SnapshotDone, TopologyChange, TopologyEffect,
-        WebSession,
+        Account, AlertChange, AlertDeed, AlertQuery, AlertText, Catalog, EventQuery, Hop, HopCount, Level, Loss, NewEvent, Node, Site, SiteKey,
+        SnapshotDone, StoredRule, TopologyChange, TopologyEffect, WebSession,
     },
 };
 use support::{cursor, gateway};
@@ -506,4 +506,150 @@ async fn a_catalogue_of_a_newer_version_is_refused() {
     let db = rusqlite::Connection::open(dir.path().join("catalog.sqlite")).unwrap();
     db.pragma_update(None, "user_version", 99).unwrap();
     assert!(matches!(Catalog::open(dir.path()), Err(StoreError::Newer { found: 99, .. })));
+}
+
+fn opened(rule: &str, subject: &str) -> AlertChange {
+    AlertChange::Open {
+        rule: rule.into(),
+        subject: subject.into(),
+        since_us: 5,
+        says: AlertText {
+            level: Level::Error,
+            text: "Host h is down".into(),
+            about: "{}".into(),
+            value: None,
+            threshold: None,
+            members: 2,
+        },
+    }
+}
+
+fn ended(rule: &str, subject: &str) -> AlertChange {
+    AlertChange::Resolve {
+        rule: rule.into(),
+        subject: subject.into(),
+        why: "it is over".into(),
+    }
+}
+
+#[tokio::test]
+async fn alerts_open_once_and_are_of_their_site_alone() {
+    let (_dir, catalog, site) = with_site().await;
+    let other = site_of(&catalog, &catalog.account_by_email("ada@example.org").await.unwrap().unwrap()).await;
+    let all = |site, open| {
+        let catalog = catalog.clone();
+        let query = AlertQuery {
+            open,
+            rule: None,
+            before: None,
+            limit: 100,
+        };
+        async move { catalog.alerts(site, query, 100).await.unwrap() }
+    };
+    let changes = vec![opened("host-down", "h"), opened("host-down", "h"), opened("port-down", "p")];
+    catalog.change_alerts(site, changes.clone(), Some(3), 10).await.unwrap();
+    catalog.change_alerts(site, changes, Some(2), 11).await.unwrap();
+    assert_eq!(all(site, None).await.len(), 2);
+    assert_eq!(catalog.losses_looked_at(site).await.unwrap(), 3, "it never goes back");
+    assert_eq!(catalog.open_alerts(site, 20).await.unwrap(), (2, 2));
+    assert!(all(other, None).await.is_empty());
+    let host = all(site, Some(true)).await.into_iter().find(|alert| alert.subject == "h").unwrap();
+    assert_eq!((host.since_us, host.opened_us, host.says.members), (5, 10, 2));
+
+    // Deeds reach open alerts of their site alone.
+    let by = || "ada@example.org".to_owned();
+    assert!(!catalog.act_on_alert(other, host.id, AlertDeed::Acknowledge, by(), 20).await.unwrap());
+    assert!(catalog.act_on_alert(site, host.id, AlertDeed::Acknowledge, by(), 20).await.unwrap());
+    assert!(
+        catalog
+            .act_on_alert(site, host.id, AlertDeed::Silence { until_us: 90 }, by(), 21)
+            .await
+            .unwrap()
+    );
+    assert_eq!(catalog.open_alerts(site, 30).await.unwrap(), (1, 2));
+    let found = catalog.alert(site, host.id, 30).await.unwrap().unwrap();
+    assert_eq!((found.acknowledged, found.silenced), (Some((20, by())), Some((90, by()))));
+    assert_eq!(catalog.alert(site, host.id, 90).await.unwrap().unwrap().silenced, None, "it is over");
+    assert_eq!(catalog.alert(other, host.id, 30).await.unwrap(), None);
+    assert!(catalog.alert_acts(other, host.id).await.unwrap().is_empty());
+
+    // It ends once, and the same trouble is another alert that is silent, too.
+    catalog
+        .change_alerts(site, vec![ended("host-down", "h"), ended("host-down", "h")], None, 40)
+        .await
+        .unwrap();
+    assert!(!catalog.act_on_alert(site, host.id, AlertDeed::Acknowledge, by(), 41).await.unwrap());
+    catalog.change_alerts(site, vec![opened("host-down", "h")], None, 50).await.unwrap();
+    let again = all(site, Some(true)).await.into_iter().find(|alert| alert.subject == "h").unwrap();
+    assert!(again.id > host.id && again.acknowledged.is_none());
+    let acts: Vec<String> = catalog.alert_acts(site, host.id).await.unwrap().into_iter().map(|act| act.what).collect();
+    assert_eq!(acts, ["opened", "acknowledged", "silenced", "resolved"]);
+    let mut events = EventQuery::all(Period::new(0, 100), 10);
+    events.kind = "alert.".into();
+    let told: Vec<String> = catalog
+        .events(site, events)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|stored| stored.event.kind)
+        .collect();
+    assert_eq!(told, ["alert.opened", "alert.resolved", "alert.opened", "alert.opened"]);
+}
+
+#[tokio::test]
+async fn losses_are_read_in_the_order_of_their_coming() {
+    let (_dir, catalog, site) = with_site().await;
+    let lost = |first_us| NewEvent {
+        at_us: first_us,
+        level: Level::Warning,
+        kind: "records.lost".into(),
+        text: "lost".into(),
+        fields: "{}".into(),
+        gateway: None,
+        loss: Some(Loss {
+            kind: StreamKind::Flows,
+            records: 3,
+            first_us,
+            last_us: first_us,
+            cause: "crash".into(),
+        }),
+    };
+    catalog.append_events(site, None, vec![lost(50)]).await.unwrap();
+    let from = catalog.losses_looked_at(site).await.unwrap();
+    assert!(
+        catalog.losses_behind(site, from, 10).await.unwrap().is_empty(),
+        "what was there before is no news"
+    );
+    // What is told late tells of a time long before.
+    catalog.append_events(site, None, vec![lost(7), lost(60)]).await.unwrap();
+    let new: Vec<i64> = catalog
+        .losses_behind(site, from, 10)
+        .await
+        .unwrap()
+        .iter()
+        .map(|(_, stored)| stored.loss.first_us)
+        .collect();
+    assert_eq!(new, [7, 60]);
+    assert_eq!(catalog.losses_behind(site, from, 1).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn rules_of_a_site_are_bounded() {
+    let (_dir, catalog, site) = with_site().await;
+    let rule = |id: &str, enabled| StoredRule {
+        id: id.into(),
+        enabled,
+        definition: String::new(),
+        changed_us: 1,
+    };
+    catalog.set_alert_rule(site, rule("a", false), 2).await.unwrap();
+    catalog.set_alert_rule(site, rule("b", true), 2).await.unwrap();
+    catalog.set_alert_rule(site, rule("a", true), 2).await.unwrap();
+    assert!(matches!(
+        catalog.set_alert_rule(site, rule("c", true), 2).await,
+        Err(StoreError::Taken(_))
+    ));
+    assert_eq!(catalog.alert_rules(site).await.unwrap(), [rule("a", true), rule("b", true)]);
+    assert_eq!(catalog.delete_alert_rule(site, "a".into()).await.unwrap(), Some(String::new()));
+    assert_eq!(catalog.delete_alert_rule(site, "a".into()).await.unwrap(), None);
 }

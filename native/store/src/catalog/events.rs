@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The MidoInsights authors
 
-use rusqlite::{Row, Transaction, params};
+use rusqlite::{Connection, Row, Transaction, params};
 use uuid::Uuid;
 
 use super::{Catalog, EventQuery, Level, Loss, NewEvent, StoredEvent, StoredLoss, streams};
@@ -129,15 +129,41 @@ pub(crate) fn insert(tx: &Transaction<'_>, site: SiteId, event: &NewEvent) -> Re
     Ok(())
 }
 
+/// Losses by the order of their coming, behind an event.
+pub(super) fn losses_behind(db: &Connection, site: SiteId, after: u64, limit: usize) -> Result<Vec<(u64, StoredLoss)>, StoreError> {
+    let found: Vec<(u64, Option<[u8; 16]>, Option<Loss>)> = db
+        .prepare_cached(
+            "SELECT id, gateway, loss_kind, loss_records, loss_first_us, loss_last_us, loss_cause FROM events INDEXED BY events_loss_order
+             WHERE site = ? AND loss_kind IS NOT NULL AND id > ? ORDER BY id LIMIT ?",
+        )
+        .and_then(|mut select| {
+            select
+                .query_map(params![site.0.as_bytes(), after as i64, limit as i64], |row| {
+                    Ok((row.get::<_, i64>(0)? as u64, row.get(1)?, loss(row, 2)?))
+                })?
+                .collect()
+        })
+        .map_err(StoreError::catalog("read losses"))?;
+    let stored = |(id, gateway, loss): (u64, Option<[u8; 16]>, Option<Loss>)| {
+        let gateway = gateway.map(Uuid::from_bytes);
+        loss.map(|loss| (id, StoredLoss { gateway, loss }))
+    };
+    Ok(found.into_iter().filter_map(stored).collect())
+}
+
+pub(super) fn level(number: u8) -> Level {
+    match number {
+        1 => Level::Info,
+        2 => Level::Warning,
+        _ => Level::Error,
+    }
+}
+
 /// From the columns `at_us` (1) on.
 fn event(row: &Row<'_>) -> rusqlite::Result<NewEvent> {
     Ok(NewEvent {
         at_us: row.get(1)?,
-        level: match row.get::<_, u8>(2)? {
-            1 => Level::Info,
-            2 => Level::Warning,
-            _ => Level::Error,
-        },
+        level: level(row.get(2)?),
         kind: row.get(3)?,
         text: row.get(4)?,
         fields: row.get(5)?,

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The MidoInsights authors
 
-//! The catalogue: accounts, sites, keys, gateways, topology history, events, counts, and the list of the column store's files. SQLite in
+//! The catalogue: accounts, sites, keys, gateways, topology history, events, alerts, counts, and the list of the column store's files. SQLite in
 //! WAL mode, every change durable when its method returns.
 //!
 //! Methods run off the async threads. All of a site's data is reached by its [`SiteId`](crate::SiteId) alone.
 
 mod accounts;
+mod alert_rules;
+mod alerts;
 mod counts;
 mod db;
 mod events;
@@ -20,6 +22,8 @@ mod tokens;
 mod topology;
 mod types;
 
+pub use alert_rules::StoredRule;
+pub use alerts::*;
 pub(crate) use counts::{add as add_count, hour_of};
 pub use db::Catalog;
 pub(crate) use db::blocking;

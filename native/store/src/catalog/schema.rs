@@ -185,6 +185,65 @@ const STEPS: &[&str] = &[
     "ALTER TABLE topology_snapshots ADD COLUMN source BLOB;
     ALTER TABLE topology_snapshots ADD COLUMN term INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE topology_snapshots ADD COLUMN last_us INTEGER NOT NULL DEFAULT 0;",
+    // 4
+    "CREATE TABLE alert_rules (
+        site BLOB NOT NULL REFERENCES sites (id) ON DELETE CASCADE,
+        id TEXT NOT NULL,
+        enabled INTEGER NOT NULL,
+        definition TEXT NOT NULL,
+        changed_us INTEGER NOT NULL,
+        PRIMARY KEY (site, id)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE alerts (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        site BLOB NOT NULL REFERENCES sites (id) ON DELETE CASCADE,
+        rule TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        level INTEGER NOT NULL,
+        text TEXT NOT NULL,
+        about TEXT NOT NULL,
+        value REAL,
+        threshold REAL,
+        members INTEGER NOT NULL,
+        since_us INTEGER NOT NULL,
+        opened_us INTEGER NOT NULL,
+        updated_us INTEGER NOT NULL,
+        unknown_us INTEGER,
+        unknown_why TEXT,
+        resolved_us INTEGER,
+        resolved_why TEXT,
+        acknowledged_us INTEGER,
+        acknowledged_by TEXT
+    ) STRICT;
+    CREATE UNIQUE INDEX alerts_open ON alerts (site, rule, subject) WHERE resolved_us IS NULL;
+    CREATE INDEX alerts_time ON alerts (site, opened_us, id);
+
+    CREATE TABLE alert_acts (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        alert INTEGER NOT NULL REFERENCES alerts (id) ON DELETE CASCADE,
+        at_us INTEGER NOT NULL,
+        what TEXT NOT NULL,
+        by TEXT,
+        text TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX alert_acts_alert ON alert_acts (alert, id);
+
+    CREATE TABLE alert_silences (
+        site BLOB NOT NULL REFERENCES sites (id) ON DELETE CASCADE,
+        rule TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        until_us INTEGER NOT NULL,
+        at_us INTEGER NOT NULL,
+        by TEXT NOT NULL,
+        PRIMARY KEY (site, rule, subject)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE alert_marks (
+        site BLOB PRIMARY KEY REFERENCES sites (id) ON DELETE CASCADE,
+        losses_to INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX events_loss_order ON events (site, id) WHERE loss_kind IS NOT NULL;",
 ];
 
 /// Keeps a copy of a database that is about to be migrated beside it, `catalog.sqlite.v1` for one of version 1, in place of an earlier copy of
