@@ -8,6 +8,7 @@
 //! | [`ingest`] | the QUIC endpoint: pins keys to sites, validates batches, commits rows with their cursor, acknowledges |
 //! | [`site`] | the topology of a site, now and as of any past time, in the collector's own form |
 //! | [`accounts`] | who signs in, which sites are theirs; [`accounts::SiteScope`] is the only key to a site's data |
+//! | [`alerts`] | what is wrong and since when: rules, open alerts, their history |
 //! | [`query`] | the query object of pages and API, and its filter language |
 //! | [`api`], [`web`] | JSON API and Insights Manager |
 //! | [`config`], [`cli`] | options and commands of `insights-collector` |
@@ -17,6 +18,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod accounts;
+pub mod alerts;
 pub mod api;
 pub mod cli;
 pub mod clock;

@@ -18,10 +18,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::accounts::{Accounts, Mailer};
+use crate::alerts::{Engine, EngineOptions, EngineParts};
 use crate::cli::store_dir;
 use crate::clock::now_us;
 use crate::config::Config;
-use crate::ingest::{Counters, Gateways, Ingest, IngestOptions, IngestParts};
+use crate::ingest::{Counters, Gateways, Ingest, IngestOptions, IngestParts, certificate_until_us};
 use crate::metrics::{self, Metrics};
 use crate::query::scoped::Stores;
 use crate::site::Sites;
@@ -49,6 +50,12 @@ pub async fn run(config: Config) -> Result<()> {
     let sites = Sites::new(store.clone());
     let gateways = Gateways::new(store.catalog().clone());
     let counters = Arc::new(Counters::default());
+    let watched = EngineParts {
+        store: store.clone(),
+        sites: sites.clone(),
+        gateways: gateways.clone(),
+        certificate_until_us: certificates.first().and_then(certificate_until_us),
+    };
     let parts = IngestParts {
         store: store.clone(),
         sites: sites.clone(),
@@ -66,6 +73,8 @@ pub async fn run(config: Config) -> Result<()> {
         parts,
     )
     .await?;
+
+    let engine = Engine::start(EngineOptions::default(), watched);
 
     let listener = TcpListener::bind(config.web_listen)
         .await
@@ -113,7 +122,9 @@ pub async fn run(config: Config) -> Result<()> {
         }
     }
     tracing::info!("stopping");
-    // Gateways first: what they have sent is stored before they go.
+    // A gateway that is told to come back later is not away.
+    engine.stop().await;
+    // Then gateways: what they have sent is stored before they go.
     ingest.stop().await;
     stop.send_replace(true);
     let _ = tokio::time::timeout(WEB_DRAIN, serving).await;

@@ -27,7 +27,7 @@ use super::{
     gateways::{Closing, LiveStatus},
     rows::own_event,
     snapshots,
-    tls::certificate_fingerprint,
+    tls::{certificate_fingerprint, certificate_until_us},
 };
 use crate::clock::now_us;
 
@@ -231,6 +231,7 @@ async fn session(
         clock_ahead_us: hello.clock_us.saturating_sub(now),
         allowed: hello.allowed,
         report: None,
+        certificate_until_us: peer_certificate(connection, certificate_until_us),
     };
     let mut entered = shared.parts.gateways.enter(site, gateway, live, sender.clone());
     let welcome = Welcome {
@@ -553,9 +554,14 @@ async fn note_disconnected(shared: &Shared, peer: &Peer, name: &str, connected_u
 }
 
 fn peer_fingerprint(connection: &Connection) -> Option<Fingerprint> {
+    peer_certificate(connection, certificate_fingerprint)
+}
+
+/// What the certificate of the other side says.
+fn peer_certificate<T>(connection: &Connection, read: impl Fn(&CertificateDer<'_>) -> Option<T>) -> Option<T> {
     let identity = connection.peer_identity()?;
     let chain = identity.downcast_ref::<Vec<CertificateDer<'static>>>()?;
-    certificate_fingerprint(chain.first()?)
+    read(chain.first()?)
 }
 
 /// The next frame of a control stream.

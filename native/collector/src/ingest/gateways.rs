@@ -71,6 +71,8 @@ pub struct LiveStatus {
     /// What the site's own configuration lets leave.
     pub allowed: Kinds,
     pub report: Option<Report>,
+    /// End of the certificate that it came with, µs since the epoch.
+    pub certificate_until_us: Option<i64>,
 }
 
 /// A gateway for the manager.
@@ -140,6 +142,13 @@ impl Gateways {
                 }
             })
             .collect())
+    }
+
+    /// The connected gateways of a site.
+    pub(crate) fn live_of(&self, site: SiteId) -> HashMap<Uuid, LiveStatus> {
+        let open = self.inner.open.lock();
+        let open = open.get(&site).into_iter().flatten();
+        open.map(|(id, open)| (*id, open.live.clone())).collect()
     }
 
     /// How many gateways of a site are connected.

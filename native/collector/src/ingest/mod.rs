@@ -32,6 +32,8 @@ use tokio::sync::watch;
 use tokio::{sync::Semaphore, task::JoinHandle};
 
 pub use counters::{Acks, Counters, KindCounters};
+pub(crate) use tls::certificate_until_us;
+
 pub use gateways::{CommandError, GatewayStatus, Gateways, LiveStatus};
 
 use crate::{accounts::Accounts, clock::now_us, site::Sites};

@@ -68,6 +68,12 @@ pub(super) fn certificate_fingerprint(certificate: &CertificateDer<'_>) -> Optio
     Some(fingerprint_of(parsed.public_key().raw))
 }
 
+/// When a certificate ends, µs since the epoch.
+pub(crate) fn certificate_until_us(certificate: &CertificateDer<'_>) -> Option<i64> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    parsed.validity().not_after.timestamp().checked_mul(1_000_000)
+}
+
 /// Lets in whose key belongs to a site. The certificate around the key is self-signed; of it, only the dates count.
 struct PinnedKeys {
     algorithms: WebPkiSupportedAlgorithms,

@@ -26,6 +26,7 @@ pub(crate) mod golden_tests;
 
 pub use history::{Change, FieldChange, What};
 pub use midonet::Mac;
+pub(crate) use model::Mark;
 pub use model::{RawObject, Site};
 pub use search::MAX_FOUND;
 pub use sites::Sites;

@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, Weak},
 };
 
 use midonet::Mac;
@@ -50,6 +50,17 @@ pub(super) struct Totals {
     pub(super) tenants: OnceLock<Vec<Tenant>>,
 }
 
+/// Tells whether objects or states changed, without holding on to a snapshot.
+#[derive(Debug)]
+pub(crate) struct Mark(Weak<Totals>);
+
+impl Mark {
+    /// Neither objects nor states differ; tables may.
+    pub(crate) fn is_of(&self, site: &Site) -> bool {
+        std::ptr::eq(self.0.as_ptr(), Arc::as_ptr(&site.totals))
+    }
+}
+
 /// A state key of an object, as its writer set it.
 #[derive(Clone, Debug)]
 pub(crate) struct StateValue {
@@ -90,6 +101,11 @@ impl Site {
     /// Time of the last change in it, µs since the epoch; 0 for a site of which nothing is known yet.
     pub fn at_us(&self) -> i64 {
         self.at_us
+    }
+
+    /// What tells later snapshots from this one.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark(Arc::downgrade(&self.totals))
     }
 
     /// Nothing is known of the site yet.

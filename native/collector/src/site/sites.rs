@@ -122,6 +122,12 @@ impl Sites {
         Ok(self.publisher(site).await?.1.borrow().clone())
     }
 
+    /// The live model if somebody has loaded it. That it was looked at does not keep it loaded.
+    pub(crate) fn loaded(&self, site: SiteId) -> Option<Arc<Site>> {
+        let live = self.inner.live.lock();
+        Some(live.get(&site)?.loaded.get()?.borrow().clone())
+    }
+
     pub(crate) async fn past(&self, site: SiteId, at_us: i64) -> Result<Arc<Site>, StoreError> {
         if let Some(model) = self.kept(site, at_us) {
             return Ok(model);
