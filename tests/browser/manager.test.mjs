@@ -38,7 +38,7 @@ async function places(context) {
     `d/load_balancer/${balancers[0].id}`, `d/chain/${chains[0].id}`,
     "flows", `flows?filter=result+%3D+dropped&flow=${flows[0].id}`, "flows?filter=src.prt+%3D+5", "flows?filter=ttl+%3D+1", "flows?period=2001-01-01",
     "flows/top", "flows/top?by=src.network,dst.network,dst.port&filter=proto+%3D+tcp", "flows/top?filter=src.prt+%3D+5",
-    "reports", "reports?type=total", "reports?type=networks&top=5", "reports?period=2001-01-01", "events?kind=account",
+    "reports", "reports?type=total", "reports?type=networks&top=5", "reports?period=2001-01-01", "events?kind=account", "events?kind=alert", "alerts", "alerts?view=history", "alerts?view=rules", "alerts/1", "alerts/2",
     "events", "site", "site/gateways/aa000000-0000-4000-8000-000000000004", "search?q=vm", "search",
   ];
 }
@@ -114,11 +114,11 @@ test("the menu is named after the user and signs out", async () => {
 test("the site of another account does not exist, whoever asks", async () => {
   const { context } = await signedIn(browser, server);
   const stranger = await browser.newContext();
-  for (const path of ["dashboard", "physical/hosts", "virtual", "virtual/ports", "flows", "flows?format=csv", "flows/complete?text=s", "events", "site", "search?q=a"]) {
+  for (const path of ["dashboard", "physical/hosts", "virtual", "virtual/ports", "flows", "flows?format=csv", "flows/complete?text=s", "events", "alerts", "alerts/1", "site", "search?q=a"]) {
     assert.equal((await context.request.get(`${server.base}/s/${server.foreign}/${path}`)).status(), 404, path);
     assert.match((await stranger.request.get(`${server.base}/s/${server.site}/${path}`)).url(), /sign-in/, path);
   }
-  for (const path of ["flows", "flows/histogram", "topology/counts", "topology/host"]) {
+  for (const path of ["flows", "flows/histogram", "topology/counts", "topology/host", "alerts", "alerts/1"]) {
     assert.equal((await context.request.get(`${server.base}/api/v1/sites/${server.foreign}/${path}`)).status(), 404, path);
   }
   await context.close();
@@ -413,5 +413,51 @@ test("a link of a later version, and a period that is none, are refused with a r
   assert.match(await page.locator("main").textContent(), /later version/);
   assert.equal((await page.goto(at("dashboard?period=soon"))).status(), 400);
   assert.match(await page.locator("main").textContent(), /last 6 hours/);
+  await context.close();
+});
+
+test("an alert is acknowledged, silenced for a while, and led back to its moment", async () => {
+  const { page, context, at, complaints } = await signedIn(browser, server);
+  const open = async () => (await (await context.request.get(`${server.base}/api/v1/sites/${server.site}/alerts`)).json()).alerts;
+  const [host] = (await open()).filter((alert) => alert.rule === "host-down");
+  await page.goto(at("dashboard"));
+  assert.match(await page.locator(".tile", { hasText: "Open alerts" }).textContent(), /3/);
+  await page.getByRole("navigation", { name: "Main" }).getByRole("link", { name: /Alerts/ }).click();
+  await page.getByRole("heading", { name: "Alerts" }).waitFor();
+  const row = page.locator(".alerts li", { hasText: host.text });
+  assert.match(await page.locator(".alerts li").first().textContent(), /Host .* is down.*3 that follow from it/s);
+  await row.getByRole("button", { name: /^Acknowledge/ }).click();
+  await page.getByRole("status").waitFor();
+  assert.match(await row.textContent(), /Acknowledged by ada@lab\.example/);
+  await row.locator("summary").click();
+  await row.getByLabel("Silent for").selectOption("4");
+  await row.getByRole("button", { name: "Silence", exact: true }).click();
+  await page.getByText("Silent until").first().waitFor();
+  const after = (await open()).find((alert) => alert.id === host.id);
+  assert.equal(after.acknowledged.by, "ada@lab.example");
+  assert.ok(Math.abs(after.silenced.until_us / 1e3 - Date.now() - 4 * 3_600_000) < 600_000);
+  await row.getByRole("link", { name: host.text }).click();
+  await page.getByRole("heading", { name: host.text }).waitFor();
+  assert.deepEqual((await page.locator("#acts li").allTextContents()).map((text) => text.split(/ until|:|\d/)[0].trim()), ["Opened", "Acknowledged", "Silenced"]);
+  await page.getByRole("link", { name: "Topology then" }).click();
+  await page.waitForURL(/virtual\?at=/);
+  await page.goBack();
+  await page.getByRole("button", { name: "Take the acknowledgement back" }).click();
+  await page.getByRole("button", { name: "Acknowledge" }).waitFor();
+  await page.goto(at("events?kind=alert&period=last+12+hours"));
+  assert.match(await page.locator(".rows.events").textContent(), /resolved: VM port .* is down/);
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
+
+test("a rule that every site has is switched off and on", async () => {
+  const { page, context, at, complaints } = await signedIn(browser, server);
+  await page.goto(at("alerts?view=rules"));
+  await page.getByRole("button", { name: "VTEP error: on, switch off" }).click();
+  await page.getByRole("button", { name: "VTEP error: off, switch on" }).click();
+  await page.getByRole("button", { name: "VTEP error: on, switch off" }).waitFor();
+  await page.goto(at("events?kind=account&period=last+15+minutes"));
+  assert.match(await page.locator(".rows.events").textContent(), /the rule VTEP error was switched off/);
+  assert.deepEqual(complaints, []);
   await context.close();
 });

@@ -13,13 +13,13 @@ use insights_collector::{
     clock::now_us,
     ingest::Gateways,
     query::scoped::Stores,
-    site::{PortKind, Site, Sites},
+    site::{PortKind, Site, Sites, State},
     web,
 };
 use insights_store::{
     Append, Cursor, FlowRow, Mac, MeterDelta, MeterKey, MeterReading, Path, PathDevice, PathRule, Rows, SiteId, Store, StoreOptions, StreamId,
     StreamKind, Verdict,
-    catalog::{Hop, HopCount, Level, Loss, NewEvent, Node, TopologyChange},
+    catalog::{AlertChange, AlertText, Hop, HopCount, Level, Loss, NewEvent, Node, TopologyChange},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use uuid::Uuid;
@@ -202,6 +202,7 @@ async fn fill(store: &Store, sites: &Sites, accounts: &Accounts, site: SiteId, n
         )
         .await?;
     let live = sites_now(store, sites, site).await?;
+    alerts(store, &live, site, now).await?;
     flows(store, &live, site, stream(StreamKind::Flows), begin, now).await?;
     meters(store, &live, site, stream(StreamKind::Meters), begin, now, went).await?;
     let hours = (0..6).flat_map(|hour| {
@@ -223,6 +224,63 @@ async fn fill(store: &Store, sites: &Sites, accounts: &Accounts, site: SiteId, n
     });
     store.catalog().add_counts(site, hours.collect()).await?;
     Ok(())
+}
+
+/// What the rules would have told: a host with its ports, a port that nobody can say more of, and one that is over.
+async fn alerts(store: &Store, live: &Site, site: SiteId, now: i64) -> Result<()> {
+    let host = live.hosts().find(|host| host.state == State::Down).context("a host that is down")?;
+    let port = live.ports().find(|port| port.kind == PortKind::Vm).context("a VM port")?;
+    let says = |level, text: String, kind: &str, id: Uuid, name: &str, members| AlertText {
+        level,
+        text,
+        about: serde_json::json!({ "kind": kind, "id": id, "name": name }).to_string(),
+        value: None,
+        threshold: None,
+        members,
+    };
+    let open = |rule: &str, id: Uuid, since_us, says| AlertChange::Open {
+        rule: rule.to_owned(),
+        subject: id.to_string(),
+        since_us,
+        says,
+    };
+    let resolve = |why: &str| AlertChange::Resolve {
+        rule: "port-down".to_owned(),
+        subject: port.id.to_string(),
+        why: why.to_owned(),
+    };
+    let went = now - 38 * MINUTE;
+    let down = says(Level::Error, format!("Host {} is down", host.name), "host", host.id, &host.name, 3);
+    let port_says = || says(Level::Warning, format!("VM port {} is down", port.name), "port", port.id, &port.name, 0);
+    let gateway = Uuid::from_u128(2);
+    let lag = AlertText {
+        value: Some(1_260.0),
+        threshold: Some(300.0),
+        ..says(Level::Warning, "Gateway gw-2 lags by 21 min".to_owned(), "gateway", gateway, "gw-2", 0)
+    };
+    let catalog = store.catalog();
+    catalog
+        .change_alerts(site, vec![open("port-down", port.id, now - 9 * HOUR, port_says())], None, now - 9 * HOUR)
+        .await?;
+    catalog.change_alerts(site, vec![resolve("it is over")], None, now - 8 * HOUR).await?;
+    catalog
+        .change_alerts(
+            site,
+            vec![
+                open("host-down", host.id, went, down),
+                open("gateway-lagging", gateway, now - 21 * MINUTE, lag),
+                open("port-down", port.id, now - HOUR, port_says()),
+            ],
+            None,
+            went + 5 * SECOND,
+        )
+        .await?;
+    let unknown = AlertChange::Unknown {
+        rule: "port-down".to_owned(),
+        subject: port.id.to_string(),
+        why: "no gateway is connected".to_owned(),
+    };
+    Ok(catalog.change_alerts(site, vec![unknown], None, now - 5 * MINUTE).await?)
 }
 
 /// The model without a session: the fixture owns its store.

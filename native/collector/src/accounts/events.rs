@@ -35,6 +35,13 @@ impl Accounts {
         self.tell(scope, told, now_us).await;
     }
 
+    /// A rule of alerts was switched on or off.
+    pub async fn rule_switched(&self, scope: &SiteScope, name: &str, on: bool, now_us: i64) {
+        let word = if on { "on" } else { "off" };
+        let told = Told::new("account.alert_rule", format!("the rule {name} was switched {word}"));
+        self.tell(scope, told, now_us).await;
+    }
+
     /// Keeps an act with the address of the account that did it. It is done by then: that it can't be kept is no failure of it.
     pub(super) async fn tell(&self, scope: &SiteScope, told: Told, now_us: i64) {
         let by = self.catalog.account(scope.account()).await.ok().flatten().map(|account| account.email);

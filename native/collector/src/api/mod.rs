@@ -3,6 +3,7 @@
 
 //! JSON under `/api/v1`: what pages show, from the same query object. Answers to bad questions are problems after RFC 9457.
 
+mod alerts;
 mod balance;
 mod flows;
 mod topology;
@@ -25,6 +26,9 @@ pub(crate) fn routes() -> Router<App> {
         .route("/api/v1/sites/{site}/flows", get(flows::list))
         .route("/api/v1/sites/{site}/flows/histogram", get(flows::histogram))
         .route("/api/v1/sites/{site}/flows/{flow}", get(flows::one))
+        .route("/api/v1/sites/{site}/alerts", get(alerts::list))
+        .route("/api/v1/sites/{site}/alerts/rules", get(alerts::rules))
+        .route("/api/v1/sites/{site}/alerts/{alert}", get(alerts::one))
         .route("/api/v1/sites/{site}/balance", get(balance::balance))
         .route("/api/v1/sites/{site}/topology/counts", get(topology::counts))
         .route("/api/v1/sites/{site}/topology/{kind}", get(topology::list))

@@ -75,6 +75,7 @@ pub(crate) async fn page(ctx: Ctx) -> Result<Response, WebError> {
         ("gateway", "Gateways"),
         ("warning", "Warnings"),
         ("loss", "Losses"),
+        ("alert", "Alerts"),
         ("account", "People"),
     ]
     .into_iter()
@@ -109,9 +110,14 @@ async fn lines(ctx: &Ctx, kind: &str, find: &str, limit: usize) -> Result<Vec<Li
         if kind == "account" {
             "account.".clone_into(&mut query.kind);
         }
+        if kind == "alert" {
+            "alert.".clone_into(&mut query.kind);
+        }
         for stored in ctx.store().events(query).await? {
             let event = stored.event;
-            if (kind == "loss" && event.loss.is_none()) || (kind == "gateway" && event.kind.starts_with("account.")) {
+            if (kind == "loss" && event.loss.is_none())
+                || (kind == "gateway" && (event.kind.starts_with("account.") || event.kind.starts_with("alert.")))
+            {
                 continue;
             }
             let (state, word) = match event.level {
@@ -128,10 +134,10 @@ async fn lines(ctx: &Ctx, kind: &str, find: &str, limit: usize) -> Result<Vec<Li
                 time: units::full(event.at_us),
                 state,
                 word,
+                link: alert_link(ctx, &event.kind, &event.fields),
                 about: fields(&event.fields, &gateway),
                 kind: event.kind,
                 text: event.text,
-                link: String::new(),
             });
         }
     }
@@ -156,6 +162,16 @@ async fn lines(ctx: &Ctx, kind: &str, find: &str, limit: usize) -> Result<Vec<Li
         }
     }
     Ok(lines)
+}
+
+/// The page of the alert that an event tells of.
+fn alert_link(ctx: &Ctx, kind: &str, fields: &str) -> String {
+    let fields: serde_json::Value = if kind.starts_with("alert.") {
+        serde_json::from_str(fields).unwrap_or_default()
+    } else {
+        return String::new();
+    };
+    fields["alert"].as_u64().map_or_else(String::new, |id| ctx.to(&format!("alerts/{id}")))
 }
 
 /// Fields of an event in one line.

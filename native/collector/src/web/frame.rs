@@ -49,6 +49,8 @@ pub(crate) struct Frame {
     pub(crate) foot_lost: String,
     /// Records of any kind that were given up in the period.
     pub(crate) lost: u64,
+    /// Open alerts that nobody looks after yet.
+    pub(crate) alerts: usize,
     links: Links,
 }
 
@@ -145,6 +147,7 @@ impl Frame {
             foot_lag: lag(ctx),
             foot_lost: units::count(lost),
             lost,
+            alerts: super::alerts::alerts(ctx).counts(&ctx.scope, ctx.now_us).await?.0,
             links: Links {
                 base: ctx.base(),
                 keep: keep.split_once('?').map_or_else(String::new, |(_, query)| query.to_owned()),

@@ -7,6 +7,7 @@
 //! key to the site and the topology, and knows the period. Markup is in `templates/`, one stylesheet and a few modules in `static/`.
 
 mod account;
+mod alerts;
 mod app;
 mod assets;
 mod changes;
@@ -87,6 +88,10 @@ pub fn router(app: App) -> Router {
         .route("/s/{site}/flows", get(flows::page))
         .route("/s/{site}/flows/complete", get(flows::complete))
         .route("/s/{site}/reports", get(reports::page))
+        .route("/s/{site}/alerts", get(alerts::page))
+        .route("/s/{site}/alerts/act", post(alerts::act))
+        .route("/s/{site}/alerts/rules", post(alerts::switch))
+        .route("/s/{site}/alerts/{alert}", get(alerts::one))
         .route("/s/{site}/events", get(events::page))
         .route("/s/{site}/tenants/name", post(lists::name_tenant))
         .route("/s/{site}/flows/top", get(flows::top))

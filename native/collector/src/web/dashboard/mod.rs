@@ -12,6 +12,7 @@ use askama::Template;
 use axum::response::Response;
 
 use super::{
+    alerts::{Row, alerts},
     changes::{ChangeRow, changes},
     context::Ctx,
     error::WebError,
@@ -27,6 +28,8 @@ pub(crate) use charts::{bins_chart, gap_text};
 
 /// Rows of the lists beneath the charts: what fits beside each other without scrolling.
 const ROWS: usize = 8;
+/// Open alerts beside what changed.
+const ALERTS: usize = 5;
 
 #[derive(Template)]
 #[template(path = "dashboard.html")]
@@ -42,6 +45,9 @@ struct Page {
     tenants_link: String,
     rules: Vec<RuleRow>,
     rules_link: String,
+    alerts: Vec<Row>,
+    alert_count: usize,
+    act: String,
     changes: Vec<ChangeRow>,
     gateways: Vec<GatewayRow>,
     period: String,
@@ -56,13 +62,17 @@ pub(crate) async fn page(ctx: Ctx) -> Result<Response, WebError> {
         tables::rules(&ctx),
         changes(&ctx, ROWS)
     )?;
+    let open = alerts(&ctx).open(&ctx.scope, ctx.now_us).await?;
     let verdicts = verdicts::verdicts(&ctx, frame.lost);
     let worst = verdicts::worst(&verdicts);
     html(&Page {
         empty: ctx.site.is_empty() && ctx.gateways.is_empty(),
         worst,
-        tiles: tiles::tiles(&ctx, &verdicts, worst),
+        tiles: tiles::tiles(&ctx, &open),
         verdicts,
+        alert_count: open.len(),
+        alerts: open.iter().take(ALERTS).map(|alert| Row::new(&ctx, alert)).collect(),
+        act: format!("{}/alerts/act", ctx.base()),
         asked: units::clock(ctx.now_us),
         charts,
         tenants,

@@ -3,7 +3,8 @@
 
 //! The row of figures. Each leads to its list.
 
-use super::verdicts::Verdict;
+use insights_store::catalog::{Level, StoredAlert};
+
 use crate::{
     site::State,
     web::{
@@ -57,7 +58,7 @@ impl Health {
     }
 }
 
-pub(super) fn tiles(ctx: &Ctx, verdicts: &[Verdict], worst: &'static str) -> Vec<Tile> {
+pub(super) fn tiles(ctx: &Ctx, open: &[StoredAlert]) -> Vec<Tile> {
     let site = &ctx.site;
     let counts = site.counts();
     let tile = |title, path: &str, value: usize, of: String, health: Health| Tile {
@@ -76,20 +77,8 @@ pub(super) fn tiles(ctx: &Ctx, verdicts: &[Verdict], worst: &'static str) -> Vec
     let members = Health::of(site.pool_members().map(|member| member.state), "down");
     let zone_members: usize = site.tunnel_zones().map(|zone| zone.ends.len()).sum();
     let connected = ctx.gateways.iter().filter(|gateway| gateway.disconnected_us.is_none()).count();
-    let wrong: usize = verdicts.iter().map(|verdict| verdict.count).sum();
     vec![
-        Tile {
-            title: "Wrong now",
-            href: ctx.link("events", &[("kind", "warning")]),
-            value: units::count(wrong as u64),
-            of: String::new(),
-            state: worst,
-            note: if wrong == 0 {
-                "nothing".to_owned()
-            } else {
-                plural(verdicts.len(), "kind of trouble", "kinds of trouble")
-            },
-        },
+        alerts(ctx, open),
         tile(
             "Hosts alive",
             "physical/hosts",
@@ -152,4 +141,30 @@ pub(super) fn tiles(ctx: &Ctx, verdicts: &[Verdict], worst: &'static str) -> Vec
             health(connected, ctx.gateways.len(), "away"),
         ),
     ]
+}
+
+/// Open alerts, and how many of them nobody looks after.
+fn alerts(ctx: &Ctx, open: &[StoredAlert]) -> Tile {
+    let fresh = open
+        .iter()
+        .filter(|alert| alert.acknowledged.is_none() && alert.silenced.is_none())
+        .count();
+    let worst = open.iter().filter(|alert| alert.unknown.is_none()).map(|alert| alert.says.level).max();
+    Tile {
+        title: "Open alerts",
+        href: ctx.to("alerts"),
+        value: units::count(open.len() as u64),
+        of: String::new(),
+        state: match (open.is_empty(), worst) {
+            (true, _) => "up",
+            (false, Some(Level::Error)) => "down",
+            (false, Some(Level::Warning)) => "degraded",
+            (false, _) => "unknown",
+        },
+        note: match (open.len(), fresh) {
+            (0, _) => "nothing".to_owned(),
+            (_, 0) => "all looked after".to_owned(),
+            (_, fresh) => format!("{} new", units::count(fresh as u64)),
+        },
+    }
 }

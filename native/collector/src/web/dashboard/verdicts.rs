@@ -21,8 +21,6 @@ pub(super) struct Verdict {
     /// Names and where they lead.
     pub(super) links: Vec<(String, String)>,
     pub(super) rest: String,
-    /// How many things it is about.
-    pub(super) count: usize,
 }
 
 /// The pieces, or one that says that all is well.
@@ -78,7 +76,6 @@ pub(super) fn verdicts(ctx: &Ctx, lost_records: u64) -> Vec<Verdict> {
             what: plural(lost_records as usize, "record lost", "records lost"),
             links: vec![("where".to_owned(), ctx.link("events", &[("kind", "loss")]))],
             rest: format!("in the {}", ctx.spec.title().to_lowercase()),
-            count: 1,
         });
     }
     if found.is_empty() {
@@ -93,7 +90,6 @@ pub(super) fn verdicts(ctx: &Ctx, lost_records: u64) -> Vec<Verdict> {
             what,
             links: Vec::new(),
             rest: String::new(),
-            count: 0,
         });
     }
     found
@@ -119,7 +115,6 @@ fn piece(state: &'static str, (one, many): (&str, &str), word: &str, mut links: 
         what: format!("{} {word}", plural(count, one, many)),
         links,
         rest,
-        count,
     })
 }
 
@@ -134,7 +129,7 @@ mod tests {
         let one = piece("down", ("host", "hosts"), "down", links(1), "since 10:00".into()).unwrap();
         assert_eq!((one.what.as_str(), one.rest.as_str()), ("1 host down", "since 10:00"));
         let five = piece("down", ("host", "hosts"), "down", links(5), "since 10:00".into()).unwrap();
-        assert_eq!((five.what.as_str(), five.links.len(), five.count), ("5 hosts down", 3, 5));
+        assert_eq!((five.what.as_str(), five.links.len()), ("5 hosts down", 3));
         assert_eq!(five.rest, "and 2 more since 10:00");
     }
 }

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+//! Alerts: open ones first, what was, the rules, and one alert with its history.
+
+mod acts;
+mod one;
+mod row;
+
+use askama::Template;
+use axum::response::Response;
+use insights_store::catalog::{AlertQuery, Level};
+
+use super::{
+    context::Ctx,
+    error::WebError,
+    frame::Frame,
+    html,
+    table::{csv_line, csv_response},
+    units,
+};
+use crate::alerts::Alerts;
+
+pub(crate) use acts::{act, switch};
+pub(crate) use one::page as one;
+pub(crate) use row::Row;
+
+/// Resolved alerts of a page.
+const PAGE: usize = 100;
+/// Lines of a file.
+const FILE_LINES: usize = 10_000;
+
+#[derive(Template)]
+#[template(path = "alerts.html")]
+struct Page {
+    frame: Frame,
+    tabs: Vec<(&'static str, String, String, bool)>,
+    view: &'static str,
+    rows: Vec<Row>,
+    older: Option<String>,
+    newest: Option<String>,
+    rules: Vec<RuleRow>,
+    act: String,
+    switch: String,
+    csv: String,
+    done: &'static str,
+}
+
+struct RuleRow {
+    id: &'static str,
+    name: &'static str,
+    says: &'static str,
+    state: &'static str,
+    word: &'static str,
+    enabled: bool,
+    open: usize,
+}
+
+/// Alerts, with the key of the page's site.
+pub(super) fn alerts(ctx: &Ctx) -> Alerts {
+    Alerts::new(ctx.app.accounts.catalog().clone())
+}
+
+pub(crate) async fn page(ctx: Ctx) -> Result<Response, WebError> {
+    let alerts = alerts(&ctx);
+    let view = match ctx.params.get("view").unwrap_or_default() {
+        "history" => "history",
+        "rules" => "rules",
+        _ => "open",
+    };
+    if ctx.params.get("format") == Some("csv") {
+        return file(&ctx, view).await;
+    }
+    let open = alerts.open(&ctx.scope, ctx.now_us).await?;
+    let before = ctx.params.get("before").and_then(place);
+    let (mut rows, mut older) = (Vec::new(), None);
+    match view {
+        "history" => {
+            let query = AlertQuery {
+                open: Some(false),
+                rule: None,
+                before,
+                limit: PAGE + 1,
+            };
+            let mut found = alerts.list(&ctx.scope, query, ctx.now_us).await?;
+            let more = found.len() > PAGE;
+            found.truncate(PAGE);
+            if let Some(last) = found.last().filter(|_| more) {
+                older = Some(ctx.here(&[("before", &format!("{}-{}", last.opened_us, last.id))]));
+            }
+            rows = found.iter().map(|alert| Row::new(&ctx, alert)).collect();
+        }
+        "open" => rows = open.iter().map(|alert| Row::new(&ctx, alert)).collect(),
+        _ => {}
+    }
+    let rules = alerts.rules(&ctx.scope).await?;
+    let tab = |title, slug: &'static str, count: usize| {
+        let href = ctx.link("alerts", &[("view", if slug == "open" { "" } else { slug })]);
+        let count = if count == 0 { String::new() } else { units::count(count as u64) };
+        (title, href, count, view == slug)
+    };
+    html(&Page {
+        tabs: vec![
+            tab("Open", "open", open.len()),
+            tab("History", "history", 0),
+            tab("Rules", "rules", rules.len()),
+        ],
+        rules: rules
+            .iter()
+            .map(|info| RuleRow {
+                id: info.rule.id,
+                name: info.rule.name,
+                says: info.rule.says,
+                state: row::state(info.rule.level),
+                word: row::word(info.rule.level),
+                enabled: info.enabled,
+                open: open.iter().filter(|alert| alert.rule == info.rule.id).count(),
+            })
+            .collect(),
+        view,
+        rows,
+        older,
+        newest: before.map(|_| ctx.here(&[("before", "")])),
+        act: format!("{}/alerts/act", ctx.base()),
+        switch: format!("{}/alerts/rules", ctx.base()),
+        csv: ctx.here(&[("format", "csv"), ("before", "")]),
+        done: match ctx.params.get("done").unwrap_or_default() {
+            "acknowledge" => "Acknowledged. Everybody who sees the site sees who it was.",
+            "reopen" => "The acknowledgement is taken back.",
+            "silence" => "Silenced. It stays open, and speaks again when the silence ends.",
+            "unsilence" => "The silence is over.",
+            "gone" => "That alert has ended meanwhile; it is in the history.",
+            "on" => "The rule is on; it looks again within seconds.",
+            "off" => "The rule is off; its open alerts end within seconds.",
+            _ => "",
+        },
+        frame: Frame::new(&ctx, "Alerts", "alerts").await?,
+    })
+}
+
+/// A place in the history: time and id.
+fn place(text: &str) -> Option<(i64, u64)> {
+    let (time, id) = text.split_once('-')?;
+    Some((time.parse().ok()?, id.parse().ok()?))
+}
+
+async fn file(ctx: &Ctx, view: &str) -> Result<Response, WebError> {
+    let query = AlertQuery {
+        open: Some(view == "open"),
+        rule: None,
+        before: None,
+        limit: FILE_LINES,
+    };
+    let mut out = String::new();
+    csv_line(
+        &mut out,
+        [
+            "id",
+            "level",
+            "rule",
+            "text",
+            "since",
+            "opened",
+            "resolved",
+            "value",
+            "threshold",
+            "acknowledged_by",
+        ],
+    );
+    let number = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
+    for alert in alerts(ctx).list(&ctx.scope, query, ctx.now_us).await? {
+        let resolved = alert.resolved.as_ref().map_or_else(String::new, |(at_us, _)| units::rfc3339(*at_us));
+        let level = match alert.says.level {
+            Level::Info => "info",
+            Level::Warning => "warning",
+            Level::Error => "critical",
+        };
+        csv_line(
+            &mut out,
+            [
+                alert.id.to_string().as_str(),
+                level,
+                &alert.rule,
+                &alert.says.text,
+                &units::rfc3339(alert.since_us),
+                &units::rfc3339(alert.opened_us),
+                &resolved,
+                &number(alert.says.value),
+                &number(alert.says.threshold),
+                alert.acknowledged.as_ref().map_or("", |(_, by)| by.as_str()),
+            ],
+        );
+    }
+    Ok(csv_response(&format!("{}-alerts.csv", ctx.site_name), out))
+}
