@@ -1,18 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The MidoInsights authors
 
-use std::{io::Write as _, net::Ipv4Addr, path::PathBuf, time::Duration};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    io::Write as _,
+    net::Ipv4Addr,
+    path::PathBuf,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use insights_cloudsim::{
     agent::sender,
     flood,
+    plan::Plan,
     run::{Options, Simulation, write_topology},
     size::{Size, SizeArgs},
-    traffic::{Rate, Settings},
+    traffic::{Rate, Reading, ReadingsOf, Settings, readings},
+    view::View,
 };
-use midonet::nsdb::Root;
+use midonet::{meters::MeterKey, nsdb::Root};
 use tracing_subscriber::EnvFilter;
 
 const EXAMPLES: &str = "\
@@ -51,6 +59,29 @@ enum Command {
     Topology(CloudArgs),
     /// Send flow records to a recorder as fast as it takes them, and tell how fast that was
     Flood(FloodArgs),
+    /// Print what gateways would read from the agents' meters over hours, without ZooKeeper and as fast as it can be told
+    ///
+    /// Lines of TAB-separated fields: `key`, number, name; `reading`, host id, begin and end in µs since the start, meters that the agent has;
+    /// and below a reading, for each meter that moved, its key's number, packets and bytes.
+    Meters(MetersArgs),
+}
+
+#[derive(Args, Debug)]
+struct MetersArgs {
+    /// Hours that are told
+    #[arg(long, value_name = "N", default_value_t = 24.0)]
+    hours: f64,
+    /// Seconds between two readings of an agent
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    interval: u32,
+    /// Flow records per second, the mean over a day
+    #[arg(long, value_name = "N", default_value_t = 200.0)]
+    rate: f64,
+    #[command(flatten)]
+    size: SizeArgs,
+    /// The same seed and size give the same readings
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
 }
 
 #[derive(Args, Debug)]
@@ -171,6 +202,7 @@ pub(crate) fn main(cli: Cli) -> anyhow::Result<()> {
             Command::Run(args) => run(args).await,
             Command::Topology(args) => topology(&args).await,
             Command::Flood(args) => flood(args).await,
+            Command::Meters(args) => meters(&args),
         }
     })
 }
@@ -217,6 +249,49 @@ async fn flood(args: FloodArgs) -> anyhow::Result<()> {
         bytes / records.max(1.0)
     );
     std::io::stdout().write_all(line.as_bytes()).context("print the result")
+}
+
+fn meters(args: &MetersArgs) -> anyhow::Result<()> {
+    anyhow::ensure!(args.hours > 0.0 && args.hours <= 24.0 * 366.0, "--hours is out of 0 to 8784");
+    anyhow::ensure!(args.rate.is_finite() && args.rate >= 0.0, "--rate is no number from 0 on");
+    let plan = Plan::build(Size::from(&args.size), args.seed, Ipv4Addr::new(127, 64, 0, 0));
+    let view = View::compile(&plan.zoom, &plan.learned);
+    let of = ReadingsOf {
+        rate: Rate {
+            mean: args.rate,
+            flat: false,
+        },
+        seed: args.seed,
+        seconds: (args.hours * 3600.0) as u32,
+        interval: args.interval,
+    };
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut keys: HashMap<MeterKey, usize> = HashMap::new();
+    let mut outcome = Ok(());
+    readings(&view, of, |reading| {
+        if outcome.is_ok() {
+            outcome = tell(&mut out, &mut keys, &reading);
+        }
+    });
+    outcome.and_then(|()| out.flush()).context("print the readings")
+}
+
+/// The first reading of an agent says nothing, since what it counted before is not known.
+fn tell(out: &mut impl std::io::Write, keys: &mut HashMap<MeterKey, usize>, reading: &Reading) -> std::io::Result<()> {
+    let Some(since_us) = reading.since_us else { return Ok(()) };
+    let moved = || reading.meters.iter().filter(|(_, counters)| counters.packets > 0 || counters.bytes > 0);
+    for (key, _) in moved() {
+        let next = keys.len();
+        if let Entry::Vacant(new) = keys.entry(key.clone()) {
+            new.insert(next);
+            writeln!(out, "key\t{next}\t{key}")?;
+        }
+    }
+    writeln!(out, "reading\t{}\t{since_us}\t{}\t{}", reading.host, reading.at_us, reading.meters.len())?;
+    for (key, counters) in moved() {
+        writeln!(out, "{}\t{}\t{}", keys[key], counters.packets, counters.bytes)?;
+    }
+    Ok(())
 }
 
 async fn run(args: RunArgs) -> anyhow::Result<()> {

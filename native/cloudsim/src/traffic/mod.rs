@@ -6,6 +6,7 @@
 mod emit;
 mod pick;
 mod rate;
+mod readings;
 mod recorders;
 mod sample;
 
@@ -16,8 +17,13 @@ use tokio::time::{Instant, MissedTickBehavior};
 use uuid::Uuid;
 
 pub use self::rate::Rate;
+pub use self::readings::{Reading, ReadingsOf, readings};
 pub use self::sample::sample;
-use self::{emit::Emitter, pick::Kind, recorders::Recorders};
+use self::{
+    emit::{Emitter, Out},
+    pick::Kind,
+    recorders::Recorders,
+};
 use crate::{
     agent::{Agent, Context},
     clock,
@@ -94,23 +100,25 @@ impl Ord for Due {
 pub struct Traffic {
     context: Arc<Context>,
     settings: Settings,
-    emitter: Emitter<Recorders>,
+    going: Going<Recorders>,
+}
+
+/// Connections that begin, go on and end, at times that are given.
+struct Going<O> {
+    emitter: Emitter<O>,
     rng: StdRng,
     connections: BinaryHeap<Reverse<Due>>,
+    limit: Option<u64>,
     made: u64,
 }
 
 impl Traffic {
     pub fn new(context: Arc<Context>, agents: Arc<Vec<Agent>>, settings: Settings) -> Traffic {
-        let rng = StdRng::seed_from_u64(settings.seed ^ 0x7472_6166_6669_6321);
-        let emitter = Emitter::new(Recorders::new(context.clone(), agents, settings.json_percent, settings.seed));
+        let recorders = Recorders::new(context.clone(), agents, settings.json_percent, settings.seed);
         Traffic {
             context,
+            going: Going::new(recorders, settings.seed, settings.limit),
             settings,
-            emitter,
-            rng,
-            connections: BinaryHeap::new(),
-            made: 0,
         }
     }
 
@@ -130,22 +138,35 @@ impl Traffic {
             budget = (budget + rate * (now - last).min(1.0)).min(rate);
             last = now;
             let view = self.context.view.read().clone();
-            let before = self.made;
-            budget = self.round(&view, now, rate, budget);
-            self.context.ledger.made(self.made - before);
-            if self.settings.limit.is_some_and(|limit| self.made >= limit) {
-                log::info!("made {} flow records, which is the limit", self.made);
+            let before = self.going.made;
+            budget = self.going.round(&view, now, rate, budget);
+            self.context.ledger.made(self.going.made - before);
+            if self.settings.limit.is_some_and(|limit| self.going.made >= limit) {
+                log::info!("made {} flow records, which is the limit", self.going.made);
                 return;
             }
             while second < now as u64 {
                 second += 1;
-                self.emitter.out.tick();
+                self.going.emitter.out.tick();
             }
         }
     }
+}
 
+impl<O: Out> Going<O> {
+    fn new(out: O, seed: u64, limit: Option<u64>) -> Going<O> {
+        Going {
+            emitter: Emitter::new(out),
+            rng: StdRng::seed_from_u64(seed ^ 0x7472_6166_6669_6321),
+            connections: BinaryHeap::new(),
+            limit,
+            made: 0,
+        }
+    }
+
+    /// Makes the records that the budget allows; returns what is left of it. `now` is in seconds since the start.
     fn round(&mut self, view: &View, now: f64, rate: f64, mut budget: f64) -> f64 {
-        while budget >= 1.0 && self.settings.limit.is_none_or(|limit| self.made < limit) {
+        while budget >= 1.0 && self.limit.is_none_or(|limit| self.made < limit) {
             let due = self.connections.peek().is_some_and(|due| due.0.at <= now);
             let made = match if due { self.connections.pop() } else { None } {
                 Some(Reverse(due)) => self.again(view, now, due.connection),
