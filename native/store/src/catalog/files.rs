@@ -17,6 +17,8 @@ pub(crate) struct FileEntry {
     /// Name inside the folder of the site and table.
     pub(crate) name: String,
     pub(crate) rows: u64,
+    /// Flows or readings of hosts in it; not known of files of an older store and of other tables.
+    pub(crate) records: Option<u64>,
     pub(crate) bytes: u64,
     pub(crate) min_us: i64,
     pub(crate) max_us: i64,
@@ -24,7 +26,7 @@ pub(crate) struct FileEntry {
 
 /// Returns the file's number.
 pub(crate) fn add(tx: &Transaction<'_>, file: &FileEntry) -> Result<u64, StoreError> {
-    tx.prepare_cached("INSERT INTO files (site, kind, day, name, rows, bytes, min_us, max_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
+    tx.prepare_cached("INSERT INTO files (site, kind, day, name, rows, bytes, min_us, max_us, records) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
         .and_then(|mut insert| {
             insert.insert(params![
                 file.site.0.as_bytes(),
@@ -34,7 +36,8 @@ pub(crate) fn add(tx: &Transaction<'_>, file: &FileEntry) -> Result<u64, StoreEr
                 file.rows as i64,
                 file.bytes as i64,
                 file.min_us,
-                file.max_us
+                file.max_us,
+                file.records.map(|records| records as i64)
             ])
         })
         .map(|id| id as u64)
@@ -51,7 +54,7 @@ pub(crate) fn remove(tx: &Transaction<'_>, id: u64) -> Result<(), StoreError> {
 /// All files with their numbers.
 pub(crate) fn all(db: &Connection) -> Result<Vec<(u64, FileEntry)>, StoreError> {
     let files: Vec<Option<(u64, FileEntry)>> = db
-        .prepare_cached("SELECT id, site, kind, day, name, rows, bytes, min_us, max_us FROM files")
+        .prepare_cached("SELECT id, site, kind, day, name, rows, bytes, min_us, max_us, records FROM files")
         .and_then(|mut select| {
             select
                 .query_map([], |row| {
@@ -64,6 +67,7 @@ pub(crate) fn all(db: &Connection) -> Result<Vec<(u64, FileEntry)>, StoreError> 
                         day: row.get(3)?,
                         name: row.get(4)?,
                         rows: row.get::<_, i64>(5)? as u64,
+                        records: row.get::<_, Option<i64>>(9)?.map(|records| records as u64),
                         bytes: row.get::<_, i64>(6)? as u64,
                         min_us: row.get(7)?,
                         max_us: row.get(8)?,

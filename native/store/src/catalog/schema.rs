@@ -244,6 +244,8 @@ const STEPS: &[&str] = &[
         losses_to INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX events_loss_order ON events (site, id) WHERE loss_kind IS NOT NULL;",
+    // 5: files of runs of meters too, which a version before would take for left-overs and remove
+    "ALTER TABLE files ADD COLUMN records INTEGER;",
 ];
 
 /// Keeps a copy of a database that is about to be migrated beside it, `catalog.sqlite.v1` for one of version 1, in place of an earlier copy of

@@ -126,7 +126,7 @@ struct Written {
 }
 
 impl Written {
-    /// Every file with its table.
+    /// Every file with its table, of which it may be another kind.
     fn all(&self) -> impl Iterator<Item = (TableKind, &files::FileEntry)> {
         let rollups = self.rollups.iter().map(|(kind, files)| (*kind, files));
         let parts = std::iter::once((self.kind, &self.files)).chain(rollups);
@@ -135,8 +135,8 @@ impl Written {
 
     /// Removes what is in no list: the rows stay frozen and are written again.
     fn undo(&self) {
-        for (kind, file) in self.all() {
-            let _ = std::fs::remove_file(self.site.table_dir(kind).join(&file.name));
+        for (_, file) in self.all() {
+            let _ = std::fs::remove_file(self.site.table_dir(file.kind).join(&file.name));
         }
     }
 }
@@ -144,7 +144,7 @@ impl Written {
 /// Writes frozen rows and their roll-ups.
 fn write(engine: &Engine, site: &Arc<SiteData>, kind: TableKind, rows: Vec<Arc<MemBatch>>) -> Result<Written, StoreError> {
     let batches: Vec<_> = rows.iter().map(|batch| &batch.rows).collect();
-    let files = write_sorted(&site.table_dir(kind), site.id, kind, &batches)?;
+    let files = write_sorted(&site.table_dir(kind.at_rest()), site.id, kind, &batches)?;
     let mut written = Written {
         site: Arc::clone(site),
         kind,
@@ -242,7 +242,7 @@ fn flush_round(state: &State, engine: &Engine, due: &[TableOf]) -> Result<(), St
     for (part, ids) in written.iter().zip(ids) {
         let mut files: BTreeMap<TableKind, Vec<Arc<DataFile>>> = BTreeMap::new();
         for (id, (kind, file)) in ids.into_iter().zip(part.all()) {
-            let path = part.site.table_dir(kind).join(&file.name);
+            let path = part.site.table_dir(file.kind).join(&file.name);
             files.entry(kind).or_default().push(Arc::new(DataFile::new(id, path, file)));
         }
         // Rows leave memory at the moment at which files and roll-ups have them.

@@ -9,6 +9,8 @@
 
 mod commit;
 mod flush;
+#[cfg(test)]
+mod old_form;
 mod open;
 mod state;
 mod upkeep;

@@ -114,7 +114,7 @@ fn list_files(options: &StoreOptions, listed: Vec<(u64, files::FileEntry)>) -> R
             Ok(found) if found.len() == entry.bytes => {
                 keep.insert(path.clone());
                 by_table
-                    .entry((entry.site, entry.kind))
+                    .entry((entry.site, entry.kind.table()))
                     .or_default()
                     .push(Arc::new(DataFile::new(id, path, &entry)));
             }

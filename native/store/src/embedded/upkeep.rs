@@ -21,11 +21,11 @@ use crate::{
     StoreError,
     catalog::{Hop, HopCount, Level, NewEvent, add_count, add_event, files},
     ids::{Grain, SiteId, StreamKind},
-    parquet::{DataFile, FileWriter},
+    parquet::{DataFile, Effort, FileWriter},
     query::{Engine, SiteTable},
     rollup::{Combiner, Cutter},
     series::Purged,
-    table::{DAY_US, Snapshot, TableKind},
+    table::{DAY_US, Packer, Snapshot, TableKind},
 };
 
 /// Files that are merged at once: each is open while it lasts.
@@ -127,7 +127,8 @@ pub(super) fn purge(state: &State, id: SiteId, bytes: u64) -> Result<Purged, Sto
     }
     purged.files = gone.len() as u64;
     let is_record = |kind: &TableKind| matches!(kind, TableKind::Flows | TableKind::Meters);
-    purged.rows = gone.iter().filter(|(kind, _)| is_record(kind)).map(|(_, file)| file.rows).sum();
+    let records = |file: &DataFile| file.records.unwrap_or(file.rows);
+    purged.rows = gone.iter().filter(|(kind, _)| is_record(kind)).map(|(_, file)| records(file)).sum();
     purged.bytes = gone.iter().map(|(_, file)| file.bytes).sum();
     let counting = state.counting.write();
     state.catalog.write_now(|tx| {
@@ -145,7 +146,7 @@ pub(super) fn purge(state: &State, id: SiteId, bytes: u64) -> Result<Purged, Sto
                 kind,
                 hour_us,
                 hop: Hop::Purged,
-                records: file.rows,
+                records: records(file),
             };
             add_count(tx, id, &count)?;
         }
@@ -221,7 +222,7 @@ fn purge_event(purged: Purged, quota: u64) -> NewEvent {
         level: Level::Info,
         kind: "retention.purged".into(),
         text: format!(
-            "removed the oldest {} rows in {} files ({} bytes) to keep the site within its quota",
+            "removed the oldest {} records in {} files ({} bytes) to keep the site within its quota",
             purged.rows, purged.files, purged.bytes
         ),
         fields: serde_json::json!({
@@ -283,6 +284,10 @@ fn merge_small(state: &State, engine: &Engine) -> Result<(), StoreError> {
 fn to_merge(site: &SiteData, kind: TableKind, small: u64) -> Option<Vec<Arc<DataFile>>> {
     let mut tiers: BTreeMap<(i64, u32), Vec<Arc<DataFile>>> = BTreeMap::new();
     let table = site.table(kind);
+    // Files of a form that is not written any more, each brought to today's by itself, its newest rows first.
+    if let Some(old) = table.files().iter().find(|file| file.kind != kind.at_rest()) {
+        return Some(vec![Arc::clone(old)]);
+    }
     let newest = table.files().iter().map(|file| file.day).max()?;
     for file in table.files().iter().filter(|file| file.rows < small) {
         // A day that another one has followed gets few rows any more, so size matters no longer.
@@ -297,23 +302,33 @@ fn to_merge(site: &SiteData, kind: TableKind, small: u64) -> Option<Vec<Arc<Data
     Some(files)
 }
 
-/// Puts the rows of roll-ups together on their way to a file; other rows go through.
+/// Puts the rows of roll-ups and the runs of meters together on their way to a file; other rows go through.
 struct Sums {
     combiner: Option<Combiner>,
     cutter: Option<Cutter>,
+    packer: Option<Packer>,
 }
 
 impl Sums {
+    /// For files of this kind.
     fn new(kind: TableKind) -> Result<Self, StoreError> {
         let is_rollup = TableKind::ROLLUPS.contains(&kind);
         let of_flows = matches!(kind, TableKind::FlowMinutes | TableKind::FlowHours);
         Ok(Self {
             combiner: is_rollup.then(|| Combiner::new(kind)).transpose()?,
             cutter: of_flows.then(|| Cutter::new(kind)),
+            packer: match kind {
+                TableKind::Meters => Some(Packer::new(false)),
+                TableKind::MeterRuns => Some(Packer::new(true)),
+                _ => None,
+            },
         })
     }
 
     fn push(&mut self, rows: &RecordBatch, writer: &mut FileWriter) -> Result<(), StoreError> {
+        if let Some(packer) = &mut self.packer {
+            return writer.push_all(packer.push(rows)?);
+        }
         let Some(combiner) = &mut self.combiner else { return writer.push(rows) };
         match combiner.push(rows)? {
             Some(rows) => self.cut(rows, writer),
@@ -329,6 +344,10 @@ impl Sums {
     }
 
     fn finish(mut self, writer: &mut FileWriter) -> Result<(), StoreError> {
+        if let Some(packer) = &mut self.packer {
+            writer.push_all(packer.finish()?)?;
+            writer.set_records(packer.records());
+        }
         if let Some(last) = self.combiner.take().and_then(Combiner::finish) {
             self.cut(last, writer)?;
         }
@@ -340,24 +359,26 @@ fn merge(state: &State, engine: &Engine, site: &Arc<SiteData>, kind: TableKind, 
     let _one = state.keeping.lock();
     let listed = |file: &Arc<DataFile>| site.table(kind).files().iter().any(|listed| listed.id == file.id);
     let known = state.known_site(site.id).is_some_and(|known| Arc::ptr_eq(&known, site));
-    let Some(day) = old.first().map(|file| file.day).filter(|_| known && old.iter().all(listed)) else {
+    let first = old.first().map(|file| (file.day, file.kind));
+    let Some((day, from)) = first.filter(|_| known && old.iter().all(listed)) else {
         return Ok(());
     };
-    let mut writer = FileWriter::create(&site.table_dir(kind), site.id, kind, day)?;
+    let to = kind.at_rest();
+    let mut writer = FileWriter::create(&site.table_dir(to), site.id, to, day, Effort::Merge)?;
     let snapshot = Snapshot {
         memory: Vec::new(),
         files: old.clone(),
     };
     let whole = engine.run_now(async |run| {
-        let order = kind
+        let order = from
             .order()
             .iter()
             .map(|(name, descending)| ident(*name).sort(!descending, false))
             .collect();
         let failed = |source| StoreError::columns("merge files", source);
-        let frame = run.table(SiteTable::ordered(kind, snapshot))?.sort(order).map_err(failed)?;
+        let frame = run.table(SiteTable::ordered(from, snapshot))?.sort(order).map_err(failed)?;
         let mut batches = run.stream(frame).await?;
-        let mut sums = Sums::new(kind)?;
+        let mut sums = Sums::new(from)?;
         while let Some(batch) = batches.try_next().await.map_err(failed)? {
             if state.is_stopping() {
                 return Ok(false);
@@ -370,15 +391,21 @@ fn merge(state: &State, engine: &Engine, site: &Arc<SiteData>, kind: TableKind, 
     if !whole {
         return Ok(());
     }
-    let rows: u64 = old.iter().map(|file| file.rows).sum();
-    if matches!(kind, TableKind::Flows | TableKind::Meters) && writer.rows() != rows {
+    let expected = match kind {
+        TableKind::Flows => Some(old.iter().map(|file| file.rows).sum()),
+        TableKind::Meters => old.iter().map(|file| file.records).sum::<Option<u64>>(),
+        _ => None,
+    };
+    if let (Some(expected), Some(records)) = (expected, writer.records())
+        && records != expected
+    {
         return Err(StoreError::Damaged {
-            path: site.table_dir(kind).display().to_string(),
-            detail: format!("{} rows came out of files that the catalogue says have {rows}", writer.rows()),
+            path: site.table_dir(from).display().to_string(),
+            detail: format!("{records} records came out of files that the catalogue says have {expected}"),
         });
     }
     let entry = writer.finish()?;
-    let path = site.table_dir(kind).join(&entry.name);
+    let path = site.table_dir(to).join(&entry.name);
     let id = state.catalog.write_now(|tx| {
         old.iter().try_for_each(|file| files::remove(tx, file.id))?;
         files::add(tx, &entry)

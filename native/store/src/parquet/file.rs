@@ -6,14 +6,19 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use crate::table::TableKind;
+
 /// A file that the catalogue lists. Readers hold it, and it is removed from the disk when it was given up and the last of them is done.
 #[derive(Debug)]
 pub(crate) struct DataFile {
     /// Its number in the catalogue.
     pub(crate) id: u64,
+    pub(crate) kind: TableKind,
     pub(crate) path: PathBuf,
     pub(crate) day: i64,
     pub(crate) rows: u64,
+    /// Flows or readings of hosts, where that is known.
+    pub(crate) records: Option<u64>,
     pub(crate) bytes: u64,
     pub(crate) min_us: i64,
     pub(crate) max_us: i64,
@@ -24,9 +29,11 @@ impl DataFile {
     pub(crate) fn new(id: u64, path: PathBuf, entry: &crate::catalog::files::FileEntry) -> Self {
         Self {
             id,
+            kind: entry.kind,
             path,
             day: entry.day,
             rows: entry.rows,
+            records: entry.records,
             bytes: entry.bytes,
             min_us: entry.min_us,
             max_us: entry.max_us,

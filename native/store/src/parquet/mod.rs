@@ -9,4 +9,4 @@ mod writer;
 
 pub(crate) use file::DataFile;
 pub(crate) use sort::write_sorted;
-pub(crate) use writer::{FileWriter, span};
+pub(crate) use writer::{Effort, FileWriter, span};

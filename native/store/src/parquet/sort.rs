@@ -9,15 +9,15 @@ use datafusion::arrow::{
     datatypes::TimestampMicrosecondType,
 };
 
-use super::writer::{CHUNK_ROWS, FileWriter};
+use super::writer::{CHUNK_ROWS, Effort, FileWriter};
 use crate::{
     StoreError,
     catalog::files::FileEntry,
     ids::SiteId,
-    table::{TableKind, columns_of},
+    table::{Packer, TableKind, columns_of},
 };
 
-/// Writes rows of one site and table to files, one for each partition of time, each in the table's order.
+/// Writes rows of one site and table to files, one for each partition of time, each in the order of its kind ([`TableKind::at_rest`]).
 pub(crate) fn write_sorted(dir: &Path, site: SiteId, kind: TableKind, batches: &[&RecordBatch]) -> Result<Vec<FileEntry>, StoreError> {
     // Where the global row n is.
     let mut places: Vec<(usize, usize)> = Vec::new();
@@ -28,6 +28,7 @@ pub(crate) fn write_sorted(dir: &Path, site: SiteId, kind: TableKind, batches: &
     }
     let failed = |source| StoreError::columns("sort rows", source);
     let keys = kind
+        .at_rest()
         .order()
         .iter()
         .map(|(name, descending)| {
@@ -74,10 +75,18 @@ fn write_day(
     batches: &[&RecordBatch],
     rows: &[(usize, usize)],
 ) -> Result<FileEntry, StoreError> {
-    let mut writer = FileWriter::create(dir, site, kind, day)?;
+    let mut writer = FileWriter::create(dir, site, kind.at_rest(), day, Effort::Flush)?;
+    let mut packer = (kind == TableKind::Meters).then(|| Packer::new(true));
     for chunk in rows.chunks(CHUNK_ROWS) {
         let rows = interleave_record_batch(batches, chunk).map_err(|source| StoreError::columns("sort rows", source))?;
-        writer.push(&rows)?;
+        match &mut packer {
+            Some(packer) => writer.push_all(packer.push(&rows)?)?,
+            None => writer.push(&rows)?,
+        }
+    }
+    if let Some(mut packer) = packer {
+        writer.push_all(packer.finish()?)?;
+        writer.set_records(packer.records());
     }
     writer.finish()
 }

@@ -41,8 +41,28 @@ const PAGE_ROWS: usize = 8_192;
 /// Rows that are handed on at once.
 pub(super) const CHUNK_ROWS: usize = 16_384;
 
-/// Knee of size against time on flow columns.
-const ZSTD: i32 = 3;
+/// Most bytes of a column's dictionary in a row group. With 131,072 rows this is what distinct actions need; beyond it the column goes on
+/// without one.
+const DICTIONARY_BYTES: usize = 8 << 20;
+
+/// How hard the writer tries.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Effort {
+    /// Knee of size against time on flow columns.
+    Flush,
+    /// Rows that are merged stay for long, and nobody waits for them.
+    Merge,
+}
+
+impl Effort {
+    /// Level of zstd.
+    fn level(self) -> i32 {
+        match self {
+            Effort::Flush => 3,
+            Effort::Merge => 9,
+        }
+    }
+}
 
 /// Share of addresses that a Bloom filter wrongly lets pass.
 const BLOOM_FALSE: f64 = 0.01;
@@ -57,18 +77,19 @@ pub(crate) struct FileWriter {
 }
 
 impl FileWriter {
-    pub(crate) fn create(dir: &Path, site: SiteId, kind: TableKind, day: i64) -> Result<Self, StoreError> {
+    pub(crate) fn create(dir: &Path, site: SiteId, kind: TableKind, day: i64, effort: Effort) -> Result<Self, StoreError> {
         create_dir(dir)?;
         let name = format!("{day}-{}.parquet", Uuid::new_v4().simple());
         let temporary = dir.join(format!("{name}.tmp"));
         let file = File::create(&temporary).map_err(|source| StoreError::io(format!("create {}", temporary.display()), source))?;
-        let writer = ArrowWriter::try_new(file, kind.schema(), Some(properties(kind)?)).map_err(failed)?;
+        let writer = ArrowWriter::try_new(file, kind.schema(), Some(properties(kind, effort)?)).map_err(failed)?;
         let entry = FileEntry {
             site,
             kind,
             day,
             name,
             rows: 0,
+            records: None,
             bytes: 0,
             min_us: i64::MAX,
             max_us: i64::MIN,
@@ -101,8 +122,22 @@ impl FileWriter {
         }
     }
 
-    pub(crate) fn rows(&self) -> u64 {
-        self.entry.rows
+    pub(crate) fn push_all(&mut self, batches: impl IntoIterator<Item = RecordBatch>) -> Result<(), StoreError> {
+        batches.into_iter().try_for_each(|rows| self.push(&rows))
+    }
+
+    /// Records that the rows stand for, where they are not the rows.
+    pub(crate) fn set_records(&mut self, records: u64) {
+        self.entry.records = Some(records);
+    }
+
+    /// Records so far, of a table whose rows are records.
+    pub(crate) fn records(&self) -> Option<u64> {
+        if self.entry.kind == TableKind::Flows {
+            Some(self.entry.rows)
+        } else {
+            self.entry.records
+        }
     }
 
     pub(crate) fn finish(mut self) -> Result<FileEntry, StoreError> {
@@ -113,6 +148,7 @@ impl FileWriter {
         let io = |source| StoreError::io(format!("finish {}", self.temporary.display()), source);
         file.sync_all().map_err(io)?;
         self.entry.bytes = file.metadata().map_err(io)?.len();
+        self.entry.records = self.records();
         std::fs::rename(&self.temporary, self.dir.join(&self.entry.name)).map_err(io)?;
         sync_dir(&self.dir)?;
         Ok(self.entry.clone())
@@ -144,7 +180,7 @@ impl Drop for FileWriter {
 }
 
 /// How the files of a table are written. Measured: version 1.0 has no dictionaries for ids and costs half as much space again.
-fn properties(kind: TableKind) -> Result<WriterProperties, StoreError> {
+fn properties(kind: TableKind, effort: Effort) -> Result<WriterProperties, StoreError> {
     let schema = kind.schema();
     let order = kind
         .order()
@@ -160,17 +196,21 @@ fn properties(kind: TableKind) -> Result<WriterProperties, StoreError> {
         .collect();
     let mut properties = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_2_0)
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD).map_err(failed)?))
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(effort.level()).map_err(failed)?))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES)
         // The page limit is looked at after so many rows.
         .set_write_batch_size(PAGE_ROWS)
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_created_by("MidoInsights".into());
     let (delta, bloom): (&[&str], &[&str]) = match kind {
-        TableKind::Flows => (&["time", "row"], &["src_ip", "dst_ip"]),
+        // Cookies of agents count up.
+        TableKind::Flows => (&["time", "row", "cookie"], &["src_ip", "dst_ip"]),
         TableKind::Paths => (&["time"], &[]),
         TableKind::Meters => (&["from", "to"], &[]),
+        // Few different ones: all meters of a host share them.
+        TableKind::MeterRuns => (&[], &[]),
         TableKind::FlowMinutes | TableKind::FlowHours => (&["last"], &[]),
         TableKind::MeterHours | TableKind::MeterDays => (&["last"], &[]),
     };
@@ -179,6 +219,12 @@ fn properties(kind: TableKind) -> Result<WriterProperties, StoreError> {
         properties = properties
             .set_column_dictionary_enabled(column.clone(), false)
             .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
+    }
+    if kind == TableKind::Flows {
+        // Half of them are drawn at random: as many bytes again for their places in a dictionary.
+        for name in ["src_tp", "dst_tp"] {
+            properties = properties.set_column_dictionary_enabled(ColumnPath::from(name), false);
+        }
     }
     for name in bloom {
         let column = ColumnPath::from(*name);
@@ -196,7 +242,7 @@ fn properties(kind: TableKind) -> Result<WriterProperties, StoreError> {
 /// First and last time of the rows.
 pub(crate) fn span(kind: TableKind, rows: &RecordBatch) -> Result<(i64, i64), StoreError> {
     let (first, last) = match kind {
-        TableKind::Meters => ("from", "to"),
+        TableKind::Meters | TableKind::MeterRuns => ("from", "to"),
         _ => ("time", "time"),
     };
     let column = |name| columns_of(rows).numbers::<TimestampMicrosecondType>(name);
@@ -216,12 +262,12 @@ mod tests {
 
     #[test]
     fn every_table_has_its_order_declared() {
-        for kind in TableKind::ALL {
-            let properties = properties(kind).unwrap();
+        for kind in TableKind::ALL.into_iter().chain([TableKind::MeterRuns]) {
+            let properties = properties(kind, Effort::Merge).unwrap();
             assert_eq!(properties.sorting_columns().map(Vec::len), Some(kind.order().len()));
             assert_eq!(properties.writer_version(), WriterVersion::PARQUET_2_0);
         }
-        let flows = properties(TableKind::Flows).unwrap();
+        let flows = properties(TableKind::Flows, Effort::Flush).unwrap();
         assert!(flows.bloom_filter_properties(&ColumnPath::from("src_ip")).is_some());
         assert!(flows.bloom_filter_properties(&ColumnPath::from("path")).is_none());
     }

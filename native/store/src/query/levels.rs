@@ -40,6 +40,31 @@ impl Part {
     pub(super) fn span(&self) -> Period {
         self.snapshot.span()
     }
+
+    /// The same by the form of the rows, where files may be of another one than what is in memory.
+    pub(super) fn by_kind(&self) -> Vec<Part> {
+        if self.kind == self.kind.at_rest() {
+            return vec![self.part(self.kind, self.snapshot.clone())];
+        }
+        let (packed, plain) = self.snapshot.files.iter().cloned().partition(|file| file.kind == self.kind.at_rest());
+        let packed = Snapshot {
+            memory: Vec::new(),
+            files: packed,
+        };
+        let plain = Snapshot {
+            memory: self.snapshot.memory.clone(),
+            files: plain,
+        };
+        vec![self.part(self.kind, plain), self.part(self.kind.at_rest(), packed)]
+    }
+
+    fn part(&self, kind: TableKind, snapshot: Snapshot) -> Part {
+        Part {
+            kind,
+            period: self.period,
+            snapshot,
+        }
+    }
 }
 
 /// A family of tables: records, and their roll-ups with the lengths of periods from which on they are read.

@@ -4,7 +4,7 @@
 //! Meters over time. A reading says what was counted in a span, so its counts are spread evenly over it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry},
     sync::Arc,
 };
 
@@ -31,7 +31,7 @@ use crate::{
     StoreError,
     ids::Period,
     row::MeterKey,
-    table::{COVERAGE, TableKind, columns_of, fixed_at, meter_columns, meter_key},
+    table::{COVERAGE, TableKind, columns_of, each_meter, fixed_at, meter_columns, meter_key},
 };
 
 /// Points of one answer, over all keys: some 64 MB.
@@ -125,8 +125,13 @@ pub(crate) async fn meter_totals(run: Run, view: Arc<dyn View>, query: TotalsQue
     note(&run, &plan, query.period);
     let moved = ident("packets").gt(lit(0_u64)).or(ident("bytes").gt(lit(0_u64)));
     let mut all: Option<DataFrame> = None;
-    for part in &plan.parts {
-        let Some(frame) = meters(&run, part, wanted.clone().and(moved.clone()))? else {
+    let mut totals: BTreeMap<Column, MeterTotal> = BTreeMap::new();
+    for part in plan.parts.iter().flat_map(Part::by_kind) {
+        if part.kind == TableKind::MeterRuns {
+            total_runs(&run, &part, &wanted, &mut totals).await?;
+            continue;
+        }
+        let Some(frame) = meters(&run, &part, wanted.clone().and(moved.clone()))? else {
             continue;
         };
         let is_record = part.kind == TableKind::Meters;
@@ -140,19 +145,72 @@ pub(crate) async fn meter_totals(run: Run, view: Arc<dyn View>, query: TotalsQue
             None => frame,
         });
     }
-    let Some(all) = all else { return Ok(Vec::new()) };
-    let groups = vec![ident("kind"), ident("id"), ident("name")];
-    let of = |name: &str| sum(ident(name)).alias(name);
-    let frame = all
-        .aggregate(groups, vec![of("packets"), of("bytes"), max(ident("last")).alias("last")])
-        .map_err(failed)?;
-    let mut out = Vec::new();
-    let mut batches = run.stream(frame).await?;
-    while let Some(batch) = batches.try_next().await.map_err(failed)? {
-        totals(&batch, &mut out)?;
+    if let Some(all) = all {
+        let groups = vec![ident("kind"), ident("id"), ident("name")];
+        let of = |name: &str| sum(ident(name)).alias(name);
+        let frame = all
+            .aggregate(groups, vec![of("packets"), of("bytes"), max(ident("last")).alias("last")])
+            .map_err(failed)?;
+        let mut batches = run.stream(frame).await?;
+        while let Some(batch) = batches.try_next().await.map_err(failed)? {
+            add_totals(&batch, &mut totals)?;
+        }
     }
+    let mut out: Vec<MeterTotal> = totals.into_values().collect();
     out.sort_by(|a, b| b.bytes.total_cmp(&a.bytes).then_with(|| a.key.cmp(&b.key)));
     Ok(out)
+}
+
+/// Sums of runs: of what is asked for, in the period.
+async fn total_runs(run: &Run, part: &Part, wanted: &Expr, totals: &mut BTreeMap<Column, MeterTotal>) -> Result<(), StoreError> {
+    let Some(frame) = meters(run, part, wanted.clone())? else {
+        return Ok(());
+    };
+    let period = part.period;
+    let mut batches = run.stream(frame).await?;
+    while let Some(batch) = batches.try_next().await.map_err(failed)? {
+        let mut outcome = Ok(());
+        each_meter(&batch, |row, steps| {
+            let (mut packets, mut bytes, mut last_us) = (0.0, 0.0, None);
+            for step in steps.iter().filter(|step| step.packets > 0 || step.bytes > 0) {
+                let inside = step.to_us.min(period.to_us) - step.from_us.max(period.from_us);
+                if inside <= 0 {
+                    continue;
+                }
+                let share = inside as f64 / (step.to_us - step.from_us) as f64;
+                packets += step.packets as f64 * share;
+                bytes += step.bytes as f64 * share;
+                last_us = last_us.max(Some(step.to_us));
+            }
+            let key = last_us.and_then(|_| meter_key(row.kind, row.id, row.name));
+            if let (Some(last_us), Some(key)) = (last_us, key) {
+                let total = MeterTotal {
+                    key,
+                    packets,
+                    bytes,
+                    last_us,
+                };
+                add_total(totals, (row.kind, row.id), total);
+                if totals.len() > MAX_READINGS {
+                    outcome = bounded(totals.len());
+                }
+            }
+        })?;
+        outcome?;
+    }
+    Ok(())
+}
+
+fn add_total(totals: &mut BTreeMap<Column, MeterTotal>, meter: Column, more: MeterTotal) {
+    match totals.entry(meter) {
+        Entry::Vacant(new) => drop(new.insert(more)),
+        Entry::Occupied(known) => {
+            let known = known.into_mut();
+            known.packets += more.packets;
+            known.bytes += more.bytes;
+            known.last_us = known.last_us.max(more.last_us);
+        }
+    }
 }
 
 /// Hosts that were read, with the end of their last reading.
@@ -301,7 +359,7 @@ fn meters(run: &Run, part: &Part, wanted: Expr) -> Result<Option<DataFrame>, Sto
         return Ok(None);
     }
     let meets = match part.kind {
-        TableKind::Meters => ident("from").lt(time(period.to_us)).and(ident("to").gt(time(period.from_us))),
+        TableKind::Meters | TableKind::MeterRuns => ident("from").lt(time(period.to_us)).and(ident("to").gt(time(period.from_us))),
         _ => in_period(period),
     };
     run.table(table)?.filter(meets.and(wanted)).map(Some).map_err(failed)
@@ -313,10 +371,14 @@ async fn read(
     wanted: &Expr,
     mut take: impl FnMut(Column, [u8; 16], Reading) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    for part in parts {
-        let Some(frame) = meters(run, part, wanted.clone())? else {
+    for part in parts.iter().flat_map(Part::by_kind) {
+        let Some(frame) = meters(run, &part, wanted.clone())? else {
             continue;
         };
+        if part.kind == TableKind::MeterRuns {
+            read_runs(run, frame, part.period, &mut take).await?;
+            continue;
+        }
         let is_record = part.kind == TableKind::Meters;
         let step_us = part.kind.level().step_us();
         let mut batches = run.stream(frame).await?;
@@ -364,7 +426,37 @@ async fn read(
     Ok(())
 }
 
-fn totals(batch: &RecordBatch, out: &mut Vec<MeterTotal>) -> Result<(), StoreError> {
+/// The readings of runs that meet the period.
+async fn read_runs(
+    run: &Run,
+    frame: DataFrame,
+    period: Period,
+    take: &mut impl FnMut(Column, [u8; 16], Reading) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut batches = run.stream(frame).await?;
+    while let Some(batch) = batches.try_next().await.map_err(failed)? {
+        let mut outcome = Ok(());
+        each_meter(&batch, |row, steps| {
+            for step in steps.iter().filter(|step| step.from_us < period.to_us && step.to_us > period.from_us) {
+                if outcome.is_ok() {
+                    let reading = Reading {
+                        from_us: step.from_us,
+                        to_us: step.to_us,
+                        packets: step.packets,
+                        bytes: step.bytes,
+                        within: period,
+                        is_sum: false,
+                    };
+                    outcome = take((row.kind, row.id), row.host, reading);
+                }
+            }
+        })?;
+        outcome?;
+    }
+    Ok(())
+}
+
+fn add_totals(batch: &RecordBatch, totals: &mut BTreeMap<Column, MeterTotal>) -> Result<(), StoreError> {
     let columns = columns_of(batch);
     let kind = columns.numbers::<UInt8Type>("kind")?;
     let id = columns.fixed("id")?;
@@ -374,13 +466,15 @@ fn totals(batch: &RecordBatch, out: &mut Vec<MeterTotal>) -> Result<(), StoreErr
     let last = columns.numbers::<TimestampMicrosecondType>("last")?;
     for at in 0..batch.num_rows() {
         let name = name.is_valid(at).then(|| name.value(at));
-        if let Some(key) = fixed_at(id, at).and_then(|id| meter_key(kind.value(at), id, name)) {
-            out.push(MeterTotal {
+        let Some(id) = fixed_at(id, at) else { continue };
+        if let Some(key) = meter_key(kind.value(at), id, name) {
+            let total = MeterTotal {
                 key,
                 packets: packets.value(at),
                 bytes: bytes.value(at),
                 last_us: last.value(at),
-            });
+            };
+            add_total(totals, (kind.value(at), id), total);
         }
     }
     Ok(())

@@ -24,9 +24,12 @@ pub(crate) enum TableKind {
     FlowHours = 5,
     MeterHours = 6,
     MeterDays = 7,
+    /// The files of [`TableKind::Meters`]: an hour of a meter in a row. Files of an older store have its rows as they are in memory.
+    MeterRuns = 8,
 }
 
 impl TableKind {
+    /// Tables; a kind of file is none.
     pub(crate) const ALL: [TableKind; 7] = [
         TableKind::Flows,
         TableKind::Paths,
@@ -51,13 +54,14 @@ impl TableKind {
             TableKind::FlowHours => "flow_hours",
             TableKind::MeterHours => "meter_hours",
             TableKind::MeterDays => "meter_days",
+            TableKind::MeterRuns => "meter_runs",
         }
     }
 
     /// What a row of a roll-up sums.
     pub(crate) fn level(self) -> Grain {
         match self {
-            TableKind::Flows | TableKind::Paths | TableKind::Meters => Grain::Records,
+            TableKind::Flows | TableKind::Paths | TableKind::Meters | TableKind::MeterRuns => Grain::Records,
             TableKind::FlowMinutes => Grain::Minutes,
             TableKind::FlowHours | TableKind::MeterHours => Grain::Hours,
             TableKind::MeterDays => Grain::Days,
@@ -80,7 +84,17 @@ impl TableKind {
     }
 
     pub(crate) fn from_number(number: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| *kind as u8 == number)
+        Self::ALL.into_iter().chain([TableKind::MeterRuns]).find(|kind| *kind as u8 == number)
+    }
+
+    /// The table that files of this kind belong to.
+    pub(crate) fn table(self) -> Self {
+        if self == TableKind::MeterRuns { TableKind::Meters } else { self }
+    }
+
+    /// The kind of files that this table's rows are written to.
+    pub(crate) fn at_rest(self) -> Self {
+        if self == TableKind::Meters { TableKind::MeterRuns } else { self }
     }
 
     pub(crate) fn schema(self) -> SchemaRef {
@@ -90,6 +104,7 @@ impl TableKind {
             TableKind::Meters => Arc::clone(&METERS),
             TableKind::FlowMinutes | TableKind::FlowHours => Arc::clone(&FLOW_ROLLUP),
             TableKind::MeterHours | TableKind::MeterDays => Arc::clone(&METER_ROLLUP),
+            TableKind::MeterRuns => Arc::clone(&METER_RUNS),
         }
     }
 
@@ -101,6 +116,7 @@ impl TableKind {
             TableKind::Meters => &[("kind", false), ("id", false), ("to", false)],
             TableKind::FlowMinutes | TableKind::FlowHours => &FLOW_ROLLUP_ORDER,
             TableKind::MeterHours | TableKind::MeterDays => &[("kind", false), ("id", false), ("host", false), ("time", false)],
+            TableKind::MeterRuns => &[("kind", false), ("id", false), ("host", false), ("from", false)],
         }
     }
 
@@ -109,7 +125,7 @@ impl TableKind {
         match self {
             TableKind::FlowMinutes | TableKind::FlowHours => FLOW_ROLLUP_ORDER.len(),
             TableKind::MeterHours | TableKind::MeterDays => 5,
-            TableKind::Flows | TableKind::Paths | TableKind::Meters => 0,
+            TableKind::Flows | TableKind::Paths | TableKind::Meters | TableKind::MeterRuns => 0,
         }
     }
 }
@@ -200,6 +216,21 @@ static METERS: LazyLock<SchemaRef> = LazyLock::new(|| {
         time("to"),
         plain("packets", DataType::UInt64),
         plain("bytes", DataType::UInt64),
+    ]))
+});
+
+/// Form of the last two: [`super::runs`].
+static METER_RUNS: LazyLock<SchemaRef> = LazyLock::new(|| {
+    Arc::new(Schema::new(vec![
+        plain("kind", DataType::UInt8),
+        id("id", false),
+        maybe("name", DataType::Utf8),
+        id("host", false),
+        // Begin of the first and end of the last reading of the host in the hour.
+        time("from"),
+        time("to"),
+        plain("times", DataType::Binary),
+        maybe("steps", DataType::Binary),
     ]))
 });
 

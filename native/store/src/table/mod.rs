@@ -9,12 +9,15 @@ mod decode;
 mod encode;
 mod known;
 mod memory;
+mod pack;
+mod runs;
 
 pub(crate) use columns::{COVERAGE, Facet, TableKind, meter_columns, meter_key};
 pub(crate) use decode::{Columns, PathView, fixed_at, flow_ids, flows, paths};
 pub(crate) use encode::{flow_batch, meter_batch, path_batch};
 pub(crate) use known::KnownPaths;
 pub(crate) use memory::{Gauge, MemBatch, Reservation, Snapshot, Table};
+pub(crate) use pack::{Packer, each as each_meter};
 
 /// Length of a day, the span that one file covers at most.
 pub(crate) const DAY_US: i64 = 86_400_000_000;
