@@ -38,7 +38,7 @@ async function places(context) {
     `d/load_balancer/${balancers[0].id}`, `d/chain/${chains[0].id}`,
     "flows", `flows?filter=result+%3D+dropped&flow=${flows[0].id}`, "flows?filter=src.prt+%3D+5", "flows?filter=ttl+%3D+1", "flows?period=2001-01-01",
     "flows/top", "flows/top?by=src.network,dst.network,dst.port&filter=proto+%3D+tcp", "flows/top?filter=src.prt+%3D+5",
-    "reports", "reports?type=total", "reports?type=networks&top=5", "reports?period=2001-01-01", "events?kind=account", "events?kind=alert", "alerts", "alerts?view=history", "alerts?view=rules", "alerts/1", "alerts/2",
+    "reports", "reports?type=total", "reports?type=networks&top=5", "reports?period=2001-01-01", "events?kind=account", "events?kind=alert", "alerts", "alerts?view=history", "alerts?view=rules", "alerts?view=receivers", "alerts/1", "alerts/2",
     "events", "site", "site/gateways/aa000000-0000-4000-8000-000000000004", "search?q=vm", "search",
   ];
 }
@@ -459,5 +459,37 @@ test("a rule that every site has is switched off and on", async () => {
   await page.goto(at("events?kind=account&period=last+15+minutes"));
   assert.match(await page.locator(".rows.events").textContent(), /the rule VTEP error was switched off/);
   assert.deepEqual(complaints, []);
+  await context.close();
+});
+
+test("a receiver of alerts is added, tested and deleted; a URL that is none is refused", async () => {
+  const { page, context, at, complaints } = await signedIn(browser, server);
+  await page.goto(at("alerts?view=receivers"));
+  await page.getByText("told to nobody").waitFor();
+  const webhook = page.locator("form", { has: page.getByLabel("URL") });
+  await webhook.getByLabel("Name").fill("on-call");
+  await webhook.getByLabel("URL").fill("https://ada:pw@hooks.example.org/x");
+  await webhook.getByRole("button", { name: "Add the webhook" }).click();
+  assert.match(await page.getByRole("alert").textContent(), /A URL begins with https/);
+  await webhook.getByLabel("Name").fill("on-call");
+  await webhook.getByLabel("URL").fill("https://hooks.example.org/services/secret");
+  await webhook.getByLabel("Form").selectOption("slack");
+  await webhook.getByRole("button", { name: "Add the webhook" }).click();
+  await page.getByRole("status").waitFor();
+  await page.getByRole("button", { name: "Add the e-mail" }).click();
+  const rows = page.locator("#receivers li");
+  await rows.nth(1).waitFor();
+  assert.match(await rows.first().textContent(), /on-call.*Slack, Mattermost · https:\/\/hooks\.example\.org\/… · warnings and critical/s);
+  assert.match(await rows.nth(1).textContent(), /e-mail · ada@lab\.example/);
+  await rows.first().getByRole("button", { name: "Test on-call" }).click();
+  await page.getByText("1 notices wait to be taken").waitFor();
+  for (const name of ["on-call", "E-mail"]) {
+    const row = rows.filter({ hasText: name }).first();
+    await row.locator("summary").click();
+    await row.getByRole("button", { name: `Delete ${name}` }).click();
+    await page.getByRole("status").waitFor();
+  }
+  await page.getByText("told to nobody").waitFor();
+  assert.deepEqual(complaints.filter((text) => !text.includes("422")), []);
   await context.close();
 });

@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::accounts::{Accounts, Mailer};
-use crate::alerts::{Engine, EngineOptions, EngineParts};
+use crate::alerts::{Courier, CourierParts, Engine, EngineOptions, EngineParts};
 use crate::cli::store_dir;
 use crate::clock::now_us;
 use crate::config::Config;
@@ -75,6 +75,11 @@ pub async fn run(config: Config) -> Result<()> {
     .await?;
 
     let engine = Engine::start(EngineOptions::default(), watched);
+    let courier = Courier::start(CourierParts {
+        catalog: store.catalog().clone(),
+        mailer: accounts.mailer().clone(),
+        allowed: config.webhook_allow.clone(),
+    });
 
     let listener = TcpListener::bind(config.web_listen)
         .await
@@ -124,6 +129,7 @@ pub async fn run(config: Config) -> Result<()> {
     tracing::info!("stopping");
     // A gateway that is told to come back later is not away.
     engine.stop().await;
+    courier.stop().await;
     // Then gateways: what they have sent is stored before they go.
     ingest.stop().await;
     stop.send_replace(true);

@@ -42,6 +42,12 @@ impl Accounts {
         self.tell(scope, told, now_us).await;
     }
 
+    /// A receiver of alerts was added or deleted.
+    pub async fn receiver_changed(&self, scope: &SiteScope, name: &str, what: &str, now_us: i64) {
+        let told = Told::new("account.alert_receiver", format!("the receiver of alerts {name} was {what}"));
+        self.tell(scope, told, now_us).await;
+    }
+
     /// Keeps an act with the address of the account that did it. It is done by then: that it can't be kept is no failure of it.
     pub(super) async fn tell(&self, scope: &SiteScope, told: Told, now_us: i64) {
         let by = self.catalog.account(scope.account()).await.ok().flatten().map(|account| account.email);

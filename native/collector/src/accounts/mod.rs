@@ -26,6 +26,7 @@ use tokio::sync::watch;
 
 pub use fingerprint::{FingerprintError, format_fingerprint, parse_fingerprint};
 pub use letters::SignUp;
+pub(crate) use mail::Mail;
 pub use mail::{MailError, Mailer, SmtpOptions, SmtpTls};
 pub use notes::{MOST_FILTERS, TenantNames};
 pub use password::{MAX_PASSWORD, MIN_PASSWORD, generate_password};
@@ -140,6 +141,11 @@ impl Accounts {
 
     pub(in crate::accounts) fn changed(&self) {
         self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// How mails go out.
+    pub fn mailer(&self) -> &Mailer {
+        &self.mailer
     }
 
     pub fn catalog(&self) -> &Catalog {

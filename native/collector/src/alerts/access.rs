@@ -5,11 +5,13 @@
 
 use insights_store::{
     StoreError,
-    catalog::{AlertAct, AlertDeed, AlertQuery, Catalog, StoredAlert, StoredRule},
+    catalog::{AlertAct, AlertDeed, AlertQuery, AlertTarget, Catalog, Level, StoredAlert, StoredRule},
 };
+use uuid::Uuid;
 
 use super::{
     machine::MOST_OPEN,
+    notices::{Format, MOST_TARGETS, PostError, Webhook},
     rules::{BUILT_IN, BuiltIn, built_in},
 };
 use crate::accounts::SiteScope;
@@ -29,8 +31,30 @@ pub enum AlertError {
     NoRule,
     #[error("a silence ends within 30 days")]
     Silence,
+    #[error("there is no such receiver")]
+    NoReceiver,
+    #[error("a receiver has a name of 1 to 100 characters")]
+    Name,
+    #[error(transparent)]
+    Url(#[from] PostError),
+    #[error("PagerDuty needs the routing key of the service there, up to 200 letters and digits")]
+    Key,
+    #[error("there is room for {MOST_TARGETS} receivers; delete one first")]
+    NoRoom,
     #[error("read or write alerts")]
     Store(#[from] StoreError),
+}
+
+/// A receiver as somebody asked for it.
+#[derive(Clone, Debug)]
+pub enum NewReceiver {
+    /// The account's own address.
+    Mail,
+    Webhook {
+        url: String,
+        format: Format,
+        key: String,
+    },
 }
 
 /// A rule as the manager lists it.
@@ -98,6 +122,73 @@ impl Alerts {
             Ok(())
         } else {
             Err(AlertError::NoAlert)
+        }
+    }
+
+    /// Who alerts are told to, in the order of their making.
+    pub async fn receivers(&self, scope: &SiteScope) -> Result<Vec<AlertTarget>, StoreError> {
+        self.catalog.alert_targets(scope.site()).await
+    }
+
+    /// Notices that wait to be taken.
+    pub async fn waiting(&self, scope: &SiteScope) -> Result<usize, StoreError> {
+        self.catalog.notices_waiting(scope.site()).await
+    }
+
+    /// Tells somebody of alerts of a level and graver ones from now on. A webhook gets a secret of its own, which signs what it is sent.
+    pub async fn add_receiver(&self, scope: &SiteScope, name: &str, new: NewReceiver, level: Level, now_us: i64) -> Result<(), AlertError> {
+        let name = name.trim();
+        if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
+            return Err(AlertError::Name);
+        }
+        let (kind, definition) = match new {
+            NewReceiver::Mail => ("mail", "{}".to_owned()),
+            NewReceiver::Webhook { url, format, key } => {
+                let (url, key) = (url.trim().to_owned(), key.trim().to_owned());
+                let needs_key = format == Format::PagerDuty;
+                if needs_key && (key.is_empty() || key.len() > 200 || !key.bytes().all(|byte| byte.is_ascii_alphanumeric())) {
+                    return Err(AlertError::Key);
+                }
+                let secret = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
+                let key = if needs_key { key } else { String::new() };
+                let webhook = Webhook { url, format, secret, key };
+                webhook.check()?;
+                // Plain data: it can always be written.
+                ("webhook", serde_json::to_string(&webhook).unwrap_or_default())
+            }
+        };
+        let target = AlertTarget {
+            id: Uuid::new_v4(),
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            definition,
+            level,
+            created_us: now_us,
+            failed: None,
+            delivered_us: None,
+        };
+        match self.catalog.add_alert_target(scope.site(), target, MOST_TARGETS).await {
+            Err(StoreError::Taken(_)) => Err(AlertError::NoRoom),
+            other => Ok(other?),
+        }
+    }
+
+    /// The name that it had.
+    pub async fn delete_receiver(&self, scope: &SiteScope, id: Uuid) -> Result<String, AlertError> {
+        self.catalog.delete_alert_target(scope.site(), id).await?.ok_or(AlertError::NoReceiver)
+    }
+
+    /// Puts a test in line for it.
+    pub async fn test_receiver(&self, scope: &SiteScope, id: Uuid, now_us: i64) -> Result<(), AlertError> {
+        let payload = serde_json::json!({
+            "text": "this is how alerts of this site arrive; nothing is wrong",
+            "level": Level::Info,
+            "since_us": now_us,
+        });
+        if self.catalog.test_alert_target(scope.site(), id, payload.to_string(), now_us).await? {
+            Ok(())
+        } else {
+            Err(AlertError::NoReceiver)
         }
     }
 

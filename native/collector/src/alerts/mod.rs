@@ -5,11 +5,13 @@
 //!
 //! [`Engine`] looks at each site every few seconds: it collects facts ([`topology`], [`service`]), gives them to the site's [`machine`], and writes
 //! what changed in one transaction. The machine moves on only when that was written, so nothing is told twice or forgotten, whatever is killed.
+//! What [`notices`] are to be sent is written in the same transaction, and [`Courier`] sends it until it was taken.
 //! People reach alerts through [`Alerts`], with the key to their site.
 
 mod access;
 mod engine;
 mod machine;
+mod notices;
 mod rules;
 mod service;
 mod topology;
@@ -22,8 +24,9 @@ use uuid::Uuid;
 
 use crate::site::Kind;
 
-pub use access::{AlertError, Alerts, MOST_RULES, RuleInfo};
+pub use access::{AlertError, Alerts, MOST_RULES, NewReceiver, RuleInfo};
 pub use engine::{Engine, EngineOptions, EngineParts};
+pub use notices::{AllowedPrefix, Courier, CourierParts, Format, MOST_TARGETS, PostError, Webhook};
 pub use rules::{BUILT_IN, BuiltIn, built_in};
 
 /// How often a site is looked at.

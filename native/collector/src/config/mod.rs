@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
 use crate::accounts::{SmtpOptions, SmtpTls};
+use crate::alerts::AllowedPrefix;
 
 /// Options that every command understands.
 #[derive(Args, Clone, Debug, Default)]
@@ -95,6 +96,10 @@ pub struct ServeArgs {
     #[arg(long, env = "INSIGHTS_MAIL_FROM", value_name = "ADDRESS")]
     pub mail_from: Option<String>,
 
+    /// Networks that webhooks of alerts may reach though they are not public, such as 10.1.0.0/16 [default: none]
+    #[arg(long, env = "INSIGHTS_WEBHOOK_ALLOW", value_name = "PREFIX", value_delimiter = ',')]
+    pub webhook_allow: Option<Vec<String>>,
+
     /// Form of the log on standard error [default: text]
     #[arg(long, env = "INSIGHTS_LOG_FORMAT", value_name = "FORM")]
     pub log_format: Option<LogFormat>,
@@ -132,6 +137,7 @@ pub struct Config {
     pub web_url: String,
     pub sign_up: bool,
     pub smtp: Option<SmtpOptions>,
+    pub webhook_allow: Vec<AllowedPrefix>,
     pub log_format: LogFormat,
     pub log: String,
 }
@@ -213,6 +219,15 @@ impl Config {
             });
         }
         let smtp = smtp(&flags, &file)?;
+        let allow = flags.webhook_allow.clone().or(file.webhook_allow.clone()).unwrap_or_default();
+        let prefix = |text: &String| {
+            text.parse().map_err(|_| ConfigError::Value {
+                option: "webhook-allow",
+                value: text.clone(),
+                allowed: "prefixes such as 10.1.0.0/16 or fd00::/8",
+            })
+        };
+        let webhook_allow = allow.iter().map(prefix).collect::<Result<Vec<AllowedPrefix>, _>>()?;
         Ok(Config {
             ingest_listen: flags
                 .ingest_listen
@@ -231,6 +246,7 @@ impl Config {
             web_url: flags.web_url.clone().or(file.web_url.clone()).unwrap_or_default(),
             sign_up: flags.sign_up.or(file.sign_up).unwrap_or(true),
             smtp,
+            webhook_allow,
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
             log: flags.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
             data_dir,

@@ -90,6 +90,7 @@ pub fn router(app: App) -> Router {
         .route("/s/{site}/reports", get(reports::page))
         .route("/s/{site}/alerts", get(alerts::page))
         .route("/s/{site}/alerts/act", post(alerts::act))
+        .route("/s/{site}/alerts/receivers", post(alerts::change_receiver))
         .route("/s/{site}/alerts/rules", post(alerts::switch))
         .route("/s/{site}/alerts/{alert}", get(alerts::one))
         .route("/s/{site}/events", get(events::page))

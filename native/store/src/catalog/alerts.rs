@@ -5,7 +5,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
-use super::{Catalog, Level, NewEvent, events};
+use super::{Catalog, Level, NewEvent, alert_outbox, events};
 use crate::{StoreError, ids::SiteId};
 
 /// Resolved alerts of a site that are kept: years of a quiet cloud, weeks of one that flaps. Older ones give way.
@@ -374,6 +374,7 @@ fn apply(tx: &Transaction<'_>, site: SiteId, change: &AlertChange, now_us: i64) 
             .map_err(failed("open an alert"))?;
             let id = tx.last_insert_rowid();
             act(tx, id, now_us, "opened", None, &says.text)?;
+            notify(tx, site, id, "opened", now_us)?;
             tell(tx, site, now_us, says.level, "alert.opened", &says.text, id, rule)
         }
         (AlertChange::Update { says, .. }, Some((id, ..))) => {
@@ -412,12 +413,37 @@ fn apply(tx: &Transaction<'_>, site: SiteId, change: &AlertChange, now_us: i64) 
                 .and_then(|mut update| update.execute(params![id, now_us, why]))
                 .map_err(failed("resolve an alert"))?;
             act(tx, id, now_us, "resolved", None, why)?;
+            notify(tx, site, id, "resolved", now_us)?;
             let text = format!("resolved: {text} ({why})");
             tell(tx, site, now_us, Level::Info, "alert.resolved", &text, id, rule)
         }
         // Written before, or resolved meanwhile.
         _ => Ok(()),
     }
+}
+
+/// Puts what became of an alert in line for those that want to know.
+fn notify(tx: &Transaction<'_>, site: SiteId, id: i64, what: &str, now_us: i64) -> Result<(), StoreError> {
+    let Some(alert) = find(tx, site, id as u64, now_us)? else {
+        return Ok(());
+    };
+    let payload = serde_json::json!({
+        "id": alert.id,
+        "rule": alert.rule,
+        "subject": alert.subject,
+        "level": alert.says.level,
+        "text": alert.says.text,
+        "about": serde_json::from_str::<serde_json::Value>(&alert.says.about).unwrap_or_default(),
+        "value": alert.says.value,
+        "threshold": alert.says.threshold,
+        "members": alert.says.members,
+        "since_us": alert.since_us,
+        "opened_us": alert.opened_us,
+        "resolved_us": alert.resolved.as_ref().map(|(at_us, _)| at_us),
+        "why": alert.resolved.as_ref().map(|(_, why)| why),
+    });
+    let silent_to_us = alert.silenced.map(|(until_us, _)| until_us);
+    alert_outbox::notify(tx, site, id, alert.says.level, what, &payload.to_string(), silent_to_us, now_us)
 }
 
 impl AlertChange {

@@ -7,6 +7,7 @@
 //! Methods run off the async threads. All of a site's data is reached by its [`SiteId`](crate::SiteId) alone.
 
 mod accounts;
+mod alert_outbox;
 mod alert_rules;
 mod alerts;
 mod counts;
@@ -22,6 +23,7 @@ mod tokens;
 mod topology;
 mod types;
 
+pub use alert_outbox::{AlertTarget, LONGEST_WAIT_US, MOST_NOTICES, Notice};
 pub use alert_rules::StoredRule;
 pub use alerts::*;
 pub(crate) use counts::{add as add_count, hour_of};

@@ -246,6 +246,36 @@ const STEPS: &[&str] = &[
     CREATE INDEX events_loss_order ON events (site, id) WHERE loss_kind IS NOT NULL;",
     // 5: files of runs of meters too, which a version before would take for left-overs and remove
     "ALTER TABLE files ADD COLUMN records INTEGER;",
+    // 6
+    "CREATE TABLE alert_targets (
+        site BLOB NOT NULL REFERENCES sites (id) ON DELETE CASCADE,
+        id BLOB NOT NULL,
+        kind TEXT NOT NULL,
+        name TEXT NOT NULL,
+        definition TEXT NOT NULL,
+        level INTEGER NOT NULL,
+        created_us INTEGER NOT NULL,
+        failed_us INTEGER,
+        failed_why TEXT,
+        delivered_us INTEGER,
+        PRIMARY KEY (site, id)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE alert_notices (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        site BLOB NOT NULL,
+        target BLOB NOT NULL,
+        alert INTEGER,
+        delivery BLOB NOT NULL,
+        what TEXT NOT NULL,
+        payload TEXT NOT NULL,
+        created_us INTEGER NOT NULL,
+        next_us INTEGER NOT NULL,
+        attempts INTEGER NOT NULL,
+        FOREIGN KEY (site, target) REFERENCES alert_targets (site, id) ON DELETE CASCADE
+    ) STRICT;
+    CREATE INDEX alert_notices_due ON alert_notices (next_us, id);
+    CREATE INDEX alert_notices_target ON alert_notices (site, target, alert);",
 ];
 
 /// Keeps a copy of a database that is about to be migrated beside it, `catalog.sqlite.v1` for one of version 1, in place of an earlier copy of

@@ -17,7 +17,7 @@ const AT_ONCE: usize = 16;
 
 /// A mail of plain text.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(in crate::accounts) struct Mail {
+pub(crate) struct Mail {
     pub to: String,
     pub subject: String,
     pub text: String,
@@ -59,8 +59,21 @@ impl Mailer {
     }
 
     /// A link to a path of the manager.
-    pub(in crate::accounts) fn link(&self, path: &str) -> String {
+    pub(crate) fn link(&self, path: &str) -> String {
         format!("{}{path}", self.base)
+    }
+
+    /// Hands a mail to the server and waits for its word; without a server the link is logged.
+    pub(crate) async fn deliver(&self, mail: Mail) -> Result<(), MailError> {
+        match &self.way {
+            Way::Log => {
+                if let Some(link) = &mail.link {
+                    tracing::warn!(link, subject = mail.subject, "no mail server is set; this would have been mailed");
+                }
+                Ok(())
+            }
+            Way::Smtp(options) => smtp::send(options, &mail).await,
+        }
     }
 
     /// Sends on a task of its own: how long it takes tells nobody whether there was something to send.

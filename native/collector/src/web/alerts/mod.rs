@@ -5,6 +5,7 @@
 
 mod acts;
 mod one;
+mod receivers;
 mod row;
 
 use askama::Template;
@@ -19,10 +20,11 @@ use super::{
     table::{csv_line, csv_response},
     units,
 };
-use crate::alerts::Alerts;
+use crate::alerts::{Alerts, Format};
 
 pub(crate) use acts::{act, switch};
 pub(crate) use one::page as one;
+pub(crate) use receivers::change as change_receiver;
 pub(crate) use row::Row;
 
 /// Resolved alerts of a page.
@@ -40,10 +42,15 @@ struct Page {
     older: Option<String>,
     newest: Option<String>,
     rules: Vec<RuleRow>,
+    receivers: Vec<receivers::Receiver>,
+    waiting: usize,
+    formats: Vec<(&'static str, &'static str)>,
+    receive: String,
     act: String,
     switch: String,
     csv: String,
     done: &'static str,
+    error: String,
 }
 
 struct RuleRow {
@@ -62,15 +69,21 @@ pub(super) fn alerts(ctx: &Ctx) -> Alerts {
 }
 
 pub(crate) async fn page(ctx: Ctx) -> Result<Response, WebError> {
-    let alerts = alerts(&ctx);
     let view = match ctx.params.get("view").unwrap_or_default() {
         "history" => "history",
         "rules" => "rules",
+        "receivers" => "receivers",
         _ => "open",
     };
     if ctx.params.get("format") == Some("csv") {
         return file(&ctx, view).await;
     }
+    show(&ctx, view, String::new()).await
+}
+
+/// A view, with what is wrong with a form.
+async fn show(ctx: &Ctx, view: &'static str, error: String) -> Result<Response, WebError> {
+    let alerts = alerts(ctx);
     let open = alerts.open(&ctx.scope, ctx.now_us).await?;
     let before = ctx.params.get("before").and_then(place);
     let (mut rows, mut older) = (Vec::new(), None);
@@ -88,12 +101,13 @@ pub(crate) async fn page(ctx: Ctx) -> Result<Response, WebError> {
             if let Some(last) = found.last().filter(|_| more) {
                 older = Some(ctx.here(&[("before", &format!("{}-{}", last.opened_us, last.id))]));
             }
-            rows = found.iter().map(|alert| Row::new(&ctx, alert)).collect();
+            rows = found.iter().map(|alert| Row::new(ctx, alert)).collect();
         }
-        "open" => rows = open.iter().map(|alert| Row::new(&ctx, alert)).collect(),
+        "open" => rows = open.iter().map(|alert| Row::new(ctx, alert)).collect(),
         _ => {}
     }
     let rules = alerts.rules(&ctx.scope).await?;
+    let receivers = alerts.receivers(&ctx.scope).await?;
     let tab = |title, slug: &'static str, count: usize| {
         let href = ctx.link("alerts", &[("view", if slug == "open" { "" } else { slug })]);
         let count = if count == 0 { String::new() } else { units::count(count as u64) };
@@ -104,7 +118,13 @@ pub(crate) async fn page(ctx: Ctx) -> Result<Response, WebError> {
             tab("Open", "open", open.len()),
             tab("History", "history", 0),
             tab("Rules", "rules", rules.len()),
+            tab("Receivers", "receivers", receivers.len()),
         ],
+        receivers: receivers.iter().map(|target| receivers::Receiver::new(ctx, target)).collect(),
+        waiting: alerts.waiting(&ctx.scope).await?,
+        formats: Format::ALL.map(|format| (format.slug(), format.label())).to_vec(),
+        receive: format!("{}/alerts/receivers", ctx.base()),
+        error,
         rules: rules
             .iter()
             .map(|info| RuleRow {
@@ -130,11 +150,14 @@ pub(crate) async fn page(ctx: Ctx) -> Result<Response, WebError> {
             "silence" => "Silenced. It stays open, and speaks again when the silence ends.",
             "unsilence" => "The silence is over.",
             "gone" => "That alert has ended meanwhile; it is in the history.",
+            "added" => "The receiver is there. Test it: a test arrives within seconds.",
+            "tested" => "A test is on its way; how it went shows here within seconds.",
+            "deleted" => "The receiver is gone, with what waited for it.",
             "on" => "The rule is on; it looks again within seconds.",
             "off" => "The rule is off; its open alerts end within seconds.",
             _ => "",
         },
-        frame: Frame::new(&ctx, "Alerts", "alerts").await?,
+        frame: Frame::new(ctx, "Alerts", "alerts").await?,
     })
 }
 
