@@ -18,6 +18,7 @@ use insights_protocol::{
     event::{Event, Level},
     flow::{FlowFact, Path, Tunnel},
     meters::{HostReading, Meter, MeterDelta},
+    stream::StreamWriter,
     topology::{Change, Node},
 };
 use insights_store::{
@@ -233,6 +234,41 @@ async fn a_broken_batch_is_passed_over_and_told() {
     // Where the length itself is nonsense, nothing that follows can be read.
     stream.write_all(&[0xff; 64]).await.unwrap();
     assert_eq!(closed_with(&gateway.closed().await), u64::from(close::PROTOCOL_ERROR));
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_follows_from_a_broken_one_is_asked_for_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service::start(dir.path()).await;
+    let (_, scope) = service.account("ada@example.org").await;
+    let identity = service.known_key(&scope).await;
+    let mut gateway = Gateway::connect(&service, &identity, Uuid::new_v4(), EPOCH).await;
+    let coded = |writer: &mut StreamWriter, numbers: std::ops::Range<u64>| writer.write(&batch::encode(&flows(numbers)).unwrap());
+    let damaged = |mut batch: Vec<u8>| {
+        batch.pop();
+        batch.extend([0xff; 9]);
+        batch
+    };
+    // What is wrong with a batch that follows from others may be in them.
+    let (mut stream, mut writer) = (gateway.stream().await, StreamWriter::default());
+    send_bytes(&mut stream, EPOCH, 0, &coded(&mut writer, 0..2)).await;
+    send_bytes(&mut stream, EPOCH, 1, &coded(&mut writer, 2..4)).await;
+    send_bytes(&mut stream, EPOCH, 2, &damaged(coded(&mut writer, 4..6))).await;
+    send_bytes(&mut stream, EPOCH, 3, &coded(&mut writer, 6..8)).await;
+    gateway.asked_again(Kind::Flows).await;
+    // So it comes on a stream that begins with it; broken there too, it is passed over, and the next one asked for.
+    let (mut stream, mut writer) = (gateway.stream().await, StreamWriter::default());
+    send_bytes(&mut stream, EPOCH, 2, &damaged(coded(&mut writer, 4..6))).await;
+    send_bytes(&mut stream, EPOCH, 3, &coded(&mut writer, 6..8)).await;
+    gateway.asked_again(Kind::Flows).await;
+    let (mut stream, mut writer) = (gateway.stream().await, StreamWriter::default());
+    send_bytes(&mut stream, EPOCH, 3, &coded(&mut writer, 6..8)).await;
+    send_bytes(&mut stream, EPOCH, 4, &coded(&mut writer, 8..9)).await;
+    gateway.acknowledged(Kind::Flows, 4).await;
+    assert_eq!(stored_cookies(&service.store, scope.site()).await, [0, 1, 2, 3, 6, 7, 8]);
+    let losses = service.store.catalog().losses(scope.site(), recently()).await.unwrap();
+    assert_eq!(losses.iter().map(|stored| stored.loss.records).collect::<Vec<_>>(), [2]);
     service.stop().await;
 }
 

@@ -3,8 +3,8 @@
 
 //! Batches: records of one kind, compressed together.
 //!
-//! Form of a batch: `version u8, kind u8, records u32, first_us i64, last_us i64, raw u32` (big-endian), then the payload in one zstd frame
-//! or several.
+//! Form of a batch: `format u8, kind u8, records u32, first_us i64, last_us i64, raw u32` (big-endian), then the payload in one zstd frame
+//! or several. Of flows on their way there is another format, in which a batch follows from those before it on its stream ([`crate::stream`]).
 //! Form of an envelope on a data stream: `epoch u64, sequence u64` (big-endian), then the batch.
 
 use crate::{Kind, WireError, codec, column::Sections, event::Event, flow::FlowFact, meters::HostReading, topology::Change};
@@ -27,7 +27,10 @@ pub(crate) const ZSTD_LEVEL: i32 = 3;
 /// Sections of columns from this size on are frames of their own: each gets its own code, for some 15 bytes.
 const OWN_FRAME_BYTES: usize = 512;
 
-const FORMAT: u8 = 2;
+/// A batch that stands for itself.
+const ALONE: u8 = 2;
+/// One that follows from those before it on its stream: in place of the size before compression stands its place on the stream.
+const IN_STREAM: u8 = 3;
 const HEADER_BYTES: usize = 26;
 
 /// What a batch says of itself without being opened.
@@ -38,7 +41,15 @@ pub struct Header {
     /// Times of the first and the last record, µs since the epoch.
     pub first_us: i64,
     pub last_us: i64,
-    raw_bytes: u32,
+    form: Form,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Form {
+    /// Bytes before compression.
+    Alone(u32),
+    /// Place on the stream since it began anew.
+    InStream(u32),
 }
 
 /// The records of a batch.
@@ -96,15 +107,41 @@ pub fn encode(payload: &Payload) -> Result<Vec<u8>, WireError> {
         Payload::Meters(records) => compress(&codec::encode("meter batch", records)?)?,
         Payload::Flows(records) => compress_sections(&crate::flow::encode_columns(records)?)?,
     };
-    limit("batch", HEADER_BYTES + body.len(), MAX_BATCH_BYTES)?;
     let (first_us, last_us) = payload.times();
+    let header = Header {
+        kind: payload.kind(),
+        records: payload.len() as u32,
+        first_us,
+        last_us,
+        form: Form::Alone(raw_bytes as u32),
+    };
+    join(&header, &body)
+}
+
+/// The bytes of a batch of flows on a stream, with the header of the one that stands for itself.
+pub(crate) fn in_stream(alone: Header, place: u32, body: &[u8]) -> Result<Vec<u8>, WireError> {
+    join(
+        &Header {
+            form: Form::InStream(place),
+            ..alone
+        },
+        body,
+    )
+}
+
+fn join(header: &Header, body: &[u8]) -> Result<Vec<u8>, WireError> {
+    limit("batch", HEADER_BYTES + body.len(), MAX_BATCH_BYTES)?;
+    let (format, last) = match header.form {
+        Form::Alone(raw_bytes) => (ALONE, raw_bytes),
+        Form::InStream(place) => (IN_STREAM, place),
+    };
     let mut out = Vec::with_capacity(HEADER_BYTES + body.len());
-    out.extend_from_slice(&[FORMAT, payload.kind() as u8]);
-    out.extend_from_slice(&(payload.len() as u32).to_be_bytes());
-    out.extend_from_slice(&first_us.to_be_bytes());
-    out.extend_from_slice(&last_us.to_be_bytes());
-    out.extend_from_slice(&(raw_bytes as u32).to_be_bytes());
-    out.extend_from_slice(&body);
+    out.extend_from_slice(&[format, header.kind as u8]);
+    out.extend_from_slice(&header.records.to_be_bytes());
+    out.extend_from_slice(&header.first_us.to_be_bytes());
+    out.extend_from_slice(&header.last_us.to_be_bytes());
+    out.extend_from_slice(&last.to_be_bytes());
+    out.extend_from_slice(body);
     Ok(out)
 }
 
@@ -113,31 +150,50 @@ pub fn header(bytes: &[u8]) -> Result<Header, WireError> {
     let invalid = |field| WireError::Invalid { what: "batch", field };
     let head: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(invalid("header"))?;
     let [format, kind, rest @ ..] = head;
-    if *format != FORMAT {
-        return Err(invalid("format"));
-    }
     let kind = Kind::from_number(*kind).ok_or(invalid("kind"))?;
     let (records, rest) = take::<4>(rest);
     let (first, rest) = take::<8>(rest);
     let (last, rest) = take::<8>(rest);
-    let (raw, _) = take::<4>(rest);
+    let (number, _) = take::<4>(rest);
+    let number = u32::from_be_bytes(number);
+    let form = match (*format, kind) {
+        (ALONE, _) => Form::Alone(number),
+        (IN_STREAM, Kind::Flows) => Form::InStream(number),
+        _ => return Err(invalid("format")),
+    };
     let header = Header {
         kind,
         records: u32::from_be_bytes(records),
         first_us: i64::from_be_bytes(first),
         last_us: i64::from_be_bytes(last),
-        raw_bytes: u32::from_be_bytes(raw),
+        form,
     };
     limit("batch of records", header.records as usize, MAX_RECORDS)?;
-    limit("batch before compression", header.raw_bytes as usize, MAX_RAW_BYTES)?;
+    if let Form::Alone(raw_bytes) = form {
+        limit("batch before compression", raw_bytes as usize, MAX_RAW_BYTES)?;
+    }
     Ok(header)
 }
 
-/// The records of a batch. Allocates at most [`MAX_RAW_BYTES`] for the payload and a small multiple of it for the records.
-pub fn decode(bytes: &[u8]) -> Result<(Header, Payload), WireError> {
+impl Header {
+    pub(crate) fn form(&self) -> Form {
+        self.form
+    }
+}
+
+/// What follows the header of a batch.
+pub(crate) fn body(bytes: &[u8]) -> Result<(Header, &[u8]), WireError> {
     limit("batch", bytes.len(), MAX_BATCH_BYTES)?;
-    let header = header(bytes)?;
-    let raw = decompress(&bytes[HEADER_BYTES..], header.raw_bytes as usize)?;
+    Ok((header(bytes)?, &bytes[HEADER_BYTES..]))
+}
+
+/// The records of a batch that stands for itself. Allocates at most [`MAX_RAW_BYTES`] for the payload and a small multiple of it for the records.
+pub fn decode(bytes: &[u8]) -> Result<(Header, Payload), WireError> {
+    let (header, body) = body(bytes)?;
+    let Form::Alone(raw_bytes) = header.form else {
+        return Err(WireError::OutOfStep);
+    };
+    let raw = decompress(body, raw_bytes as usize)?;
     let payload = match header.kind {
         Kind::Topology => Payload::Topology(codec::decode("topology batch", &raw)?),
         Kind::Events => Payload::Events(codec::decode("event batch", &raw)?),

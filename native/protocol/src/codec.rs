@@ -26,6 +26,9 @@ pub enum WireError {
     TooLarge { what: &'static str, size: usize, limit: usize },
     #[error("{what} has an invalid {field}")]
     Invalid { what: &'static str, field: &'static str },
+    /// The sender has to begin its stream anew.
+    #[error("batch follows from one that was not read on this stream")]
+    OutOfStep,
     #[error("{operation} with zstd")]
     Zstd {
         operation: &'static str,

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 
 use crate::WireError;
+use crate::flow::predict::Numbered;
 
 #[derive(Default)]
 pub(crate) struct Writer(Vec<u8>);
@@ -253,12 +254,12 @@ impl<'a> Reader<'a> {
 
 /// Values numbered in the order of their first occurrence.
 pub(crate) struct Dictionary<T> {
-    numbers: HashMap<T, u64>,
+    numbers: HashMap<T, u64, Numbered>,
 }
 
 impl<T> Default for Dictionary<T> {
     fn default() -> Self {
-        Dictionary { numbers: HashMap::new() }
+        Dictionary { numbers: HashMap::default() }
     }
 }
 

@@ -15,11 +15,13 @@ use std::sync::Arc;
 
 mod decode;
 mod encode;
-mod predict;
+pub(crate) mod predict;
+mod stream;
 
 pub(crate) use decode::decode_columns;
 pub use encode::column_bytes;
 pub(crate) use encode::encode_columns;
+pub(crate) use stream::{FlowReader, FlowWriter};
 
 /// A UUID, big-endian; all zero where there is none.
 pub type Id = [u8; 16];

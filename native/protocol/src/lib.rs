@@ -10,7 +10,8 @@
 //!   sequence numbers. The service acknowledges on the control stream, after the batch is durable.
 //!
 //! Every message on every stream is a frame: a big-endian `u32` length, then that many bytes ([`frame`]). A batch is compressed on its
-//! own, so that it can wait on disk and be sent again after a reconnect, to whichever collector answers.
+//! own ([`batch`]), so that it can wait on disk and be sent again after a reconnect, to whichever collector answers. On its way a batch of
+//! flows is coded by what both sides remember of the stream ([`stream`]), which ends with it.
 //!
 //! The crate holds bytes and bounds only: no sockets, no clock, no files. bincode stays behind [`codec`].
 
@@ -23,6 +24,7 @@ pub mod event;
 pub mod flow;
 pub mod frame;
 pub mod meters;
+pub mod stream;
 pub mod topology;
 
 mod column;
@@ -35,7 +37,7 @@ pub use codec::WireError;
 pub use kind::{Kind, Kinds};
 
 /// Version of everything in this crate. A gateway and a service that disagree part with [`control::RefusalCode::Protocol`].
-pub const PROTOCOL_VERSION: u16 = 2;
+pub const PROTOCOL_VERSION: u16 = 3;
 
 /// ALPN name of the connection. It never changes: versions are told apart in the greeting, where a refusal can say why.
 pub const ALPN: &[u8] = b"midoinsights";

@@ -14,6 +14,7 @@ use crate::batch::{self, Payload};
 use crate::event::{Event, Level, LossCause, Lost};
 use crate::flow::{Device, Extras, FlowFact, Id, Path, Rule, Tunnel};
 use crate::meters::{HostReading, Meter, MeterDelta};
+use crate::stream::{StreamReader, StreamWriter};
 use crate::topology::{Change, Node};
 use crate::{Kind, WireError};
 
@@ -87,6 +88,103 @@ proptest! {
         let at = at.index(bytes.len());
         bytes[at] ^= 1 << bit;
         let _ = crate::flow::decode_columns(&bytes);
+    }
+}
+
+/// Flows of which later ones follow from earlier ones: through tunnels, answered, translated.
+fn connections() -> impl Strategy<Value = Vec<FlowFact>> {
+    let connection = (flow(), any::<[bool; 4]>(), any::<bool>(), 0usize..6);
+    vec(connection, 0..12).prop_map(|connections| {
+        let mut flows = Vec::new();
+        for (mut question, told, translated, place) in connections {
+            let [client, service, inside] = [1, 2, 3].map(|n| [10, 0, 0, n]);
+            question.tunnel = Tunnel::default();
+            (question.net_src, question.net_dst) = (Some(IpAddr::from(client)), Some(IpAddr::from(service)));
+            let after = if translated { inside } else { service };
+            let set = |source: [u8; 4], destination: [u8; 4]| {
+                let tunnel = [&[13], &[0; 18][..], &[0, 255]].concat();
+                Arc::from([&[3, 11], &source[..], &destination, &[6, 0, 63, 1], &tunnel[..21], &[1, 0, 0, 0, 9]].concat())
+            };
+            question.actions = set(client, after);
+            let through = FlowFact {
+                tunnel: Tunnel {
+                    key: 7,
+                    source: 1,
+                    destination: 2,
+                },
+                net_dst: Some(IpAddr::from(after)),
+                actions: [1, 1, 0, 0, 0, 4].into(),
+                ..question.clone()
+            };
+            let answer = FlowFact {
+                net_src: through.net_dst,
+                net_dst: question.net_src,
+                tp_src: question.tp_dst,
+                tp_dst: question.tp_src,
+                actions: set(service, client),
+                ..question.clone()
+            };
+            let answer_through = FlowFact {
+                tunnel: through.tunnel,
+                net_src: question.net_dst,
+                actions: through.actions.clone(),
+                ..answer.clone()
+            };
+            let all = [question, through, answer, answer_through];
+            let place = place.min(flows.len());
+            flows.splice(place..place, all.into_iter().zip(told).filter_map(|(flow, told)| told.then_some(flow)));
+        }
+        flows
+    })
+}
+
+/// Batches of a stream, as they stand for themselves and as they travel.
+fn travel(batches: &[Vec<FlowFact>]) -> Vec<(Payload, Vec<u8>)> {
+    let mut writer = StreamWriter::default();
+    let payloads = batches.iter().map(|flows| Payload::Flows(flows.clone()));
+    payloads
+        .map(|payload| {
+            let bytes = writer.write(&batch::encode(&payload).unwrap());
+            (payload, bytes)
+        })
+        .collect()
+}
+
+proptest! {
+    #[test]
+    fn batches_of_a_stream_come_back_as_they_were(batches in vec(prop_oneof![vec(flow(), 0..20), connections()], 1..6)) {
+        let mut reader = StreamReader::default();
+        for (payload, bytes) in travel(&batches) {
+            let (header, decoded) = reader.read(&bytes).unwrap();
+            prop_assert_eq!(header, batch::header(&bytes).unwrap());
+            prop_assert_eq!(decoded, payload);
+        }
+    }
+
+    #[test]
+    fn a_damaged_batch_of_a_stream_never_harms_the_reader(
+        batches in vec(connections(), 1..4), which in any::<proptest::sample::Index>(), at in any::<proptest::sample::Index>(), bit in 0u8..8, cut in any::<bool>(),
+    ) {
+        let mut travelled = travel(&batches);
+        let bytes = &mut which.get_mut(&mut travelled).1;
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        if cut {
+            bytes.truncate(at);
+        }
+        let mut reader = StreamReader::default();
+        travelled.iter().for_each(|(_, bytes)| _ = reader.read(bytes));
+    }
+
+    #[test]
+    fn made_up_batches_of_a_stream_never_harm_the_reader(rows in 0u32..2_000, bytes in vec(any::<u8>(), 0..300)) {
+        let mut batch = batch::encode(&Payload::Flows(vec![])).unwrap();
+        batch.truncate(26);
+        batch[0] = 3;
+        batch[22..26].fill(0);
+        batch[2..6].copy_from_slice(&rows.to_be_bytes());
+        batch.extend(bytes);
+        let _ = StreamReader::default().read(&batch);
     }
 }
 
@@ -222,4 +320,115 @@ fn too_many_path_entries_are_refused_before_they_are_sent() {
         })
     ));
     roundtrip(Payload::Flows(flows[..5].to_vec()));
+}
+
+fn some_flows(count: usize) -> Vec<FlowFact> {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    (0..count).map(|_| flow().new_tree(&mut runner).unwrap().current()).collect()
+}
+
+#[test]
+fn a_stream_whose_batch_was_missed_is_out_of_step_until_it_begins_anew() {
+    let flows = some_flows(30);
+    let travelled = travel(&[flows[..10].to_vec(), flows[10..20].to_vec(), flows[20..].to_vec()]);
+    let mut reader = StreamReader::default();
+    reader.read(&travelled[0].1).unwrap();
+    assert!(matches!(reader.read(&travelled[2].1), Err(WireError::OutOfStep)));
+    assert!(
+        matches!(reader.read(&travelled[1].1), Err(WireError::OutOfStep)),
+        "what was known is gone"
+    );
+    // Batches that stand for themselves are read at any time, and change nothing.
+    let event = batch::encode(&Payload::Events(vec![])).unwrap();
+    for (payload, bytes) in &travelled {
+        assert_eq!(reader.read(bytes).unwrap().1, *payload);
+        reader.read(&event).unwrap();
+        reader.read(&batch::encode(payload).unwrap()).unwrap();
+    }
+    reader.forget();
+    assert!(matches!(reader.read(&travelled[1].1), Err(WireError::OutOfStep)));
+    assert!(matches!(batch::decode(&travelled[1].1), Err(WireError::OutOfStep)));
+}
+
+#[test]
+fn only_a_batch_that_begins_anew_is_broken_itself() {
+    let flows = some_flows(20);
+    let mut travelled = travel(&[flows[..10].to_vec(), flows[10..].to_vec()]);
+    travelled.iter_mut().for_each(|(_, bytes)| bytes.extend([0xff; 9]));
+    let mut reader = StreamReader::default();
+    assert!(matches!(reader.read(&travelled[0].1), Err(WireError::Invalid { .. })));
+    reader.read(&travel(&[flows[..10].to_vec()])[0].1).unwrap();
+    assert!(matches!(reader.read(&travelled[1].1), Err(WireError::OutOfStep)));
+}
+
+#[test]
+fn what_can_not_be_read_travels_as_it_is() {
+    let mut writer = StreamWriter::default();
+    let mut broken = batch::encode(&Payload::Flows(some_flows(5))).unwrap();
+    broken.truncate(60);
+    assert_eq!(writer.write(&broken), broken);
+    let events = batch::encode(&Payload::Events(vec![])).unwrap();
+    assert_eq!(writer.write(&events), events);
+}
+
+#[test]
+fn a_stream_keeps_a_bounded_memory_and_both_sides_forget_alike() {
+    // Each flow is unlike all others.
+    let template = some_flows(1).remove(0);
+    let mut number = 0u64;
+    let mut next = || {
+        number += 1;
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+        let path = Path {
+            devices: vec![Device { id, kind: 4 }; 20],
+            rules: vec![],
+        };
+        FlowFact {
+            in_port: Some(id),
+            net_src: Some(IpAddr::from(id)),
+            out_ports: [id; 3].into(),
+            path: Arc::new(path),
+            ..template.clone()
+        }
+    };
+    let (mut writer, mut reader) = (StreamWriter::default(), StreamReader::default());
+    let (mut most, mut forgot) = (0, false);
+    for _ in 0..30 {
+        let payload = Payload::Flows((0..4_096).map(|_| next()).collect());
+        let bytes = writer.write(&batch::encode(&payload).unwrap());
+        assert_eq!(reader.read(&bytes).unwrap().1, payload);
+        forgot |= reader.memory() < most / 2;
+        most = most.max(reader.memory());
+    }
+    assert!(forgot && most < 13 << 20, "{most} bytes");
+}
+
+#[test]
+fn few_bytes_make_a_reader_hold_no_more_than_its_bound() {
+    // What is certain costs nearly nothing: rows of long actions, each with an address of its own.
+    let mut template = some_flows(1).remove(0);
+    template.net_src = Some(IpAddr::from([10, 0, 0, 1]));
+    template.tunnel = Tunnel::default();
+    let flows: Vec<FlowFact> = (0..u32::from(u16::MAX))
+        .map(|n| {
+            let mut actions = vec![127, 11, 10, 0, 0, 1, 10, 1, (n >> 8) as u8, n as u8, 6, 0, 64, 1];
+            actions.extend([1, 0, 0, 0, 7].repeat(250));
+            FlowFact {
+                actions: actions.into(),
+                cookie: n.into(),
+                ..template.clone()
+            }
+        })
+        .collect();
+    let bytes = crate::flow::FlowWriter::default().write(&flows).unwrap();
+    assert!(bytes.len() < 1 << 20);
+    let read = crate::flow::FlowReader::default().read(&bytes, flows.len());
+    assert!(matches!(
+        read,
+        Err(WireError::TooLarge {
+            what: "values of a flow batch",
+            ..
+        })
+    ));
 }

@@ -44,7 +44,7 @@ pub struct KindCounters {
     pub duplicates: AtomicU64,
     /// Batches that could not be read or broke a bound.
     pub refused: AtomicU64,
-    /// Times that the store could not take a batch.
+    /// Times that a batch was asked for again: the store could not take it, or it followed from one that was not read.
     pub retries: AtomicU64,
     /// Time from the last byte of a batch to its acknowledgement, which is sent when its rows are durable.
     pub acks: Acks,

@@ -4,7 +4,8 @@
 //! Data streams: batches of one kind, in the order of their sequences.
 //!
 //! A batch that can't be read is counted, told as an event and passed over: its cursor moves, so that the gateway forgets it. A batch that
-//! the store can't take now is asked for again after a pause, and what follows it is left until it comes.
+//! the store can't take now is asked for again after a pause, and what follows it is left until it comes. So is, at once, one that follows from
+//! another that could not be read: it comes on a new stream, whose first batch stands for itself.
 
 use std::{
     sync::Arc,
@@ -28,6 +29,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::{
     Shared,
     connection::{Ended, Peer},
+    contexts::Context,
     counters::{add, stream_kind},
     join,
     order::{Fate, Order},
@@ -59,6 +61,7 @@ pub(super) async fn receive(mut stream: RecvStream, shared: Arc<Shared>, peer: P
         kind: None,
         order: Order::default(),
         in_snapshot: false,
+        context: Some(Context::new(&shared.contexts)),
     };
     loop {
         let mut prefix = [0; LENGTH_BYTES];
@@ -101,6 +104,8 @@ struct Stream<'a> {
     kind: Option<Kind>,
     order: Order,
     in_snapshot: bool,
+    /// What was learnt of the stream; not here only while a batch is decoded.
+    context: Option<Context>,
 }
 
 /// Why a batch was not stored.
@@ -155,6 +160,12 @@ impl Stream<'_> {
                 drop(room);
                 (stored, records)
             }
+            Err((WireError::OutOfStep, _)) => {
+                add(&counters.retries, 1);
+                tracing::debug!(gateway = %self.peer.gateway, %kind, sequence, "a batch follows from one that was not read");
+                self.order.failed(sequence);
+                return self.send(ToGateway::Retry { kind, after_ms: 0 }).await;
+            }
             Err((error, records)) => (Err(Failed::Broken(chain(&error))), records),
         };
         match stored {
@@ -198,16 +209,21 @@ impl Stream<'_> {
 
     /// Opens a batch off the async threads; so many at once as there are cores.
     #[allow(clippy::type_complexity, reason = "used once, read from the outside in")]
-    async fn decode(&self, bytes: Vec<u8>, room: OwnedSemaphorePermit) -> Result<Result<(Payload, OwnedSemaphorePermit), (WireError, u64)>, Ended> {
+    async fn decode(
+        &mut self,
+        bytes: Vec<u8>,
+        room: OwnedSemaphorePermit,
+    ) -> Result<Result<(Payload, OwnedSemaphorePermit), (WireError, u64)>, Ended> {
         let permit = self.shared.decoding.clone().acquire_owned().await.map_err(|_| Ended::Draining)?;
+        let mut context = self.context.take().unwrap_or_else(|| Context::new(&self.shared.contexts));
         let decoded = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let batch = batch::open(&bytes).map_err(|error| (error, 0))?.batch;
-            let records = batch::header(batch).map_or(0, |header| u64::from(header.records));
-            let (_, payload) = batch::decode(batch).map_err(|error| (error, records))?;
-            Ok((payload, room))
+            let decoded = read(&mut context, &bytes);
+            (context, decoded.map(|payload| (payload, room)))
         });
-        decoded.await.map_err(|_| Ended::Protocol("a batch could not be decoded"))
+        let (context, decoded) = decoded.await.map_err(|_| Ended::Protocol("a batch could not be decoded"))?;
+        self.context = Some(context);
+        Ok(decoded)
     }
 
     /// Rows and cursor, in one commit.
@@ -361,6 +377,13 @@ impl Stream<'_> {
     async fn send(&self, message: ToGateway) -> Result<(), Ended> {
         self.peer.out.send(message).await.map_err(|_| Ended::Draining)
     }
+}
+
+/// The records of a batch in its envelope; an error comes with how many it says there are.
+fn read(context: &mut Context, bytes: &[u8]) -> Result<Payload, (WireError, u64)> {
+    let batch = batch::open(bytes).map_err(|error| (error, 0))?.batch;
+    let records = batch::header(batch).map_or(0, |header| u64::from(header.records));
+    context.read(batch).map_err(|error| (error, records))
 }
 
 /// The time of each record.

@@ -8,6 +8,7 @@
 //! What a gateway can make this service hold is bounded: see the constants here and in [`data`].
 
 mod connection;
+mod contexts;
 mod counters;
 mod data;
 mod gateways;
@@ -87,7 +88,8 @@ pub struct IngestOptions {
     /// The server's own first.
     pub certificates: Vec<CertificateDer<'static>>,
     pub key: PrivateKeyDer<'static>,
-    /// Connections at once; more are refused. Each may hold its flow-control window, 8 MiB, in the worst case.
+    /// Connections at once; more are refused. Each may hold its flow-control window, 8 MiB, in the worst case, beside what is kept of its
+    /// stream of flows ([`contexts`]).
     pub max_connections: usize,
 }
 
@@ -117,6 +119,7 @@ pub(crate) struct Shared {
     memory: Arc<Semaphore>,
     /// Batches that are decoded and joined at once.
     decoding: Arc<Semaphore>,
+    contexts: Arc<contexts::Contexts>,
 }
 
 impl Ingest {
@@ -143,6 +146,7 @@ impl Ingest {
             pins,
             memory: Arc::new(Semaphore::new(MAX_BATCHES_BYTES >> 10)),
             decoding: Arc::new(Semaphore::new(cores)),
+            contexts: Arc::default(),
         });
         let (stop, stopping) = watch::channel(false);
         let tasks = vec![

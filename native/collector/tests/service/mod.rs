@@ -253,6 +253,17 @@ impl Gateway {
         }
     }
 
+    /// Waits until the service asks for batches of a kind again.
+    pub async fn asked_again(&mut self, kind: Kind) {
+        loop {
+            match self.receive().await {
+                Some(ToGateway::Retry { kind: of, .. }) if of == kind => return,
+                Some(_) => {}
+                None => panic!("the service hung up"),
+            }
+        }
+    }
+
     pub async fn closed(&self) -> ConnectionError {
         tokio::time::timeout(PATIENCE, self.connection.closed())
             .await

@@ -9,6 +9,7 @@ use insights_protocol::{
     Kind, batch,
     control::{ToGateway, ToService},
     frame::{LENGTH_BYTES, MAX_CONTROL_FRAME, MAX_DATA_FRAME, frame, payload_length},
+    stream::StreamWriter,
 };
 use insights_spool::Record;
 use quinn::{Endpoint, RecvStream, SendStream, VarInt};
@@ -38,7 +39,7 @@ pub(super) struct Connection {
 
 #[derive(Debug)]
 struct Writer {
-    frames: mpsc::Sender<Vec<u8>>,
+    records: mpsc::Sender<(u64, Record)>,
     task: AbortHandle,
 }
 
@@ -77,20 +78,15 @@ impl Connection {
         }
     }
 
-    /// Puts a record on the stream of its kind, which is opened for the first one.
+    /// Puts a record of this epoch on the stream of its kind, which is opened for the first one.
     pub(super) fn write(&mut self, kind: Kind, epoch: u64, record: Record) {
-        let envelope = batch::seal(epoch, record.sequence, &record.payload);
-        let bytes = match frame(&envelope, MAX_DATA_FRAME) {
-            Ok(bytes) => bytes,
-            Err(error) => return log::error!("A batch of kind {kind} can't be sent: {}", chain(&error)),
-        };
         let writer = self.writers.entry(kind).or_insert_with(|| {
-            let (frames, queue) = mpsc::channel(1);
+            let (records, queue) = mpsc::channel(1);
             let task = tokio::spawn(write_data(self.connection.clone(), kind, queue, self.events.clone())).abort_handle();
-            Writer { frames, task }
+            Writer { records, task }
         });
         // One at a time per kind: the queue has room.
-        let _ = writer.frames.try_send(bytes);
+        let _ = writer.records.try_send((epoch, record));
     }
 
     /// Gives the stream of a kind up.
@@ -168,13 +164,28 @@ async fn read_control(mut stream: RecvStream, events: EventSender) {
     }
 }
 
-/// Writes frames of one kind. Dropped in the middle of one, the stream is reset, not ended.
-async fn write_data(connection: quinn::Connection, kind: Kind, mut queue: mpsc::Receiver<Vec<u8>>, events: EventSender) {
+/// Writes records of one kind. Dropped in the middle of one, the stream is reset, not ended. What the service knows of the stream goes with it: the
+/// next one begins anew.
+async fn write_data(connection: quinn::Connection, kind: Kind, mut queue: mpsc::Receiver<(u64, Record)>, events: EventSender) {
     let Ok(stream) = connection.open_uni().await else { return };
     let mut stream = ResetOnDrop(stream);
     // Topology before events before meters before flows.
     let _ = stream.0.set_priority(Kind::ALL.len() as i32 - kind as i32);
-    while let Some(bytes) = queue.recv().await {
+    let mut writer = StreamWriter::default();
+    while let Some((epoch, record)) = queue.recv().await {
+        // Coding a large batch takes some 100 ms of a core.
+        let coded = tokio::task::spawn_blocking(move || {
+            let envelope = batch::seal(epoch, record.sequence, &writer.write(&record.payload));
+            (writer, frame(&envelope, MAX_DATA_FRAME))
+        });
+        let bytes = match coded.await {
+            Ok((back, Ok(bytes))) => {
+                writer = back;
+                bytes
+            }
+            Ok((_, Err(error))) => return log::error!("A batch of kind {kind} can't be sent: {}", chain(&error)),
+            Err(error) => return log::error!("A batch of kind {kind} could not be coded: {error}"),
+        };
         match stream.0.write_all(&bytes).await {
             Ok(()) => events.tell(Event::Written(kind)).await,
             // The service stopped the stream: it says on the control stream what it wants.

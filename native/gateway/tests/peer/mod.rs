@@ -18,6 +18,7 @@ use insights_protocol::{
     batch::{self, Payload},
     control::{Command, CommandDone, Cursor, Hello, Refusal, RefusalCode, Report, Settings, ToGateway, ToService, Welcome, close},
     frame::{MAX_CONTROL_FRAME, MAX_DATA_FRAME, frame, payload_length},
+    stream::StreamReader,
 };
 use parking_lot::Mutex;
 use quinn::{Connection, Endpoint, RecvStream, SendStream, ServerConfig, VarInt, crypto::rustls::QuicServerConfig};
@@ -246,9 +247,10 @@ async fn accept_data(
     while let Ok(mut stream) = connection.accept_uni().await {
         let (seen, behaviour, answers, connection, count) = (seen.clone(), behaviour.clone(), answers.clone(), connection.clone(), count.clone());
         tokio::spawn(async move {
+            let mut reader = StreamReader::default();
             while let Ok(bytes) = read(&mut stream, MAX_DATA_FRAME).await {
                 let envelope = batch::open(&bytes).unwrap();
-                let (header, payload) = batch::decode(envelope.batch).unwrap();
+                let (header, payload) = reader.read(envelope.batch).unwrap();
                 let mine = behaviour.lock().clone();
                 let number = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
                 if mine.close_after.is_some_and(|after| number > after) {

@@ -159,7 +159,7 @@ fn key(field: usize, row: &Row) -> Key {
 
 /// Hashes numbers fast, from a random start: who sends batches can't choose numbers that meet.
 #[derive(Clone, Debug)]
-pub(super) struct Numbered(u64);
+pub(crate) struct Numbered(u64);
 
 impl Default for Numbered {
     fn default() -> Self {
@@ -175,7 +175,7 @@ impl BuildHasher for Numbered {
     }
 }
 
-pub(super) struct NumberHasher(u64);
+pub(crate) struct NumberHasher(u64);
 
 impl Hasher for NumberHasher {
     fn finish(&self) -> u64 {
@@ -183,13 +183,34 @@ impl Hasher for NumberHasher {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u64((*byte).into()));
+        let mut words = bytes.chunks_exact(8);
+        for word in &mut words {
+            self.write_u64(u64::from_le_bytes(word.try_into().unwrap_or_default()));
+        }
+        let rest = words.remainder();
+        if !rest.is_empty() {
+            let mut word = [0; 8];
+            word[..rest.len()].copy_from_slice(rest);
+            self.write_u64(u64::from_le_bytes(word));
+        }
     }
 
     fn write_u64(&mut self, number: u64) {
         // A multiplication by an odd number with bits all over, and its high half back into the low one.
         let product = u128::from(self.0 ^ number) * 0x9e37_79b9_7f4a_7c15;
         self.0 = product as u64 ^ (product >> 64) as u64;
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(number.into());
+    }
+
+    fn write_u16(&mut self, number: u16) {
+        self.write_u64(number.into());
+    }
+
+    fn write_u8(&mut self, number: u8) {
+        self.write_u64(number.into());
     }
 
     fn write_usize(&mut self, number: usize) {
