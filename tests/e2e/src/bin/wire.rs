@@ -4,24 +4,33 @@
 //! What flow records of a simulated cloud take on the wire, beside zstd of the same records as agents send them.
 //!
 //! The records are first packets of connections that nobody opened before, the hardest case: in a running cloud long connections come again
-//! and again. Each batch is measured alone and holds all that its reader needs.
+//! and again. All batches of a size travel on one stream, whose beginning is measured too.
 #![allow(clippy::print_stdout, reason = "a program that prints what it measured")]
 
-use std::{collections::HashMap, net::Ipv4Addr, time::Instant};
+use std::{collections::HashMap, io::Write, net::Ipv4Addr};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use insights_cloudsim::{plan::Plan, size::SizeArgs, traffic, view::View};
 use insights_gateway::recorder::intake;
 use insights_protocol::{
-    batch::{self, Payload},
+    batch::{self, ENVELOPE_BYTES, Payload},
     flow::{FlowFact, column_bytes},
+    frame::LENGTH_BYTES,
+    stream::{StreamReader, StreamWriter},
 };
 use midonet::flow::{FlowRecord, encode_binary, frame};
 use rand::{Rng, SeedableRng, rngs::StdRng};
+use uuid::Uuid;
 
 /// Level of zstd for the records as agents send them: that of the wire.
 const LEVEL: i32 = 3;
+
+/// Simulation threads of an agent.
+const WORKERS: usize = 4;
+
+/// Mean time from a record's making to its receipt.
+const LATER_US: f64 = 5_000.0;
 
 /// Bytes a flow record takes on the wire, and time to encode it
 #[derive(Debug, Parser)]
@@ -39,7 +48,7 @@ struct Options {
     /// Records of a batch
     #[arg(long, value_delimiter = ',', default_value = "1000,4096,16384,65536")]
     batches: Vec<usize>,
-    /// Show what each section of the largest batch takes
+    /// Show what each section of a batch takes that stands for itself, as on disk
     #[arg(long)]
     sections: bool,
 }
@@ -50,11 +59,15 @@ fn main() -> Result<()> {
     let view = View::compile(&plan.zoom, &plan.learned);
     let records = traffic::sample(&view, options.seed, options.records);
     ensure!(records.len() == options.records, "the cloud has too little traffic");
-    let records = counted(records);
-    let flows = facts(&records, options.rate, options.seed);
+    let (records, flows) = facts(of_workers(records), options.rate, options.seed);
     println!("{}", cardinalities(&flows));
-    println!("| records of a batch | raw B | wire B | zstd B | wire to zstd | encode µs | decode µs |");
-    println!("| --: | --: | --: | --: | --: | --: | --: |");
+    println!(
+        "zstd is of the same records as agents send them, level {LEVEL}: each batch alone, and all of them in one stream that is flushed after each"
+    );
+    println!(
+        "| records of a batch | wire B | second half | spool B | zstd B | zstd stream B | wire to zstd | to zstd stream | encode µs | decode µs |"
+    );
+    println!("| --: | --: | --: | --: | --: | --: | --: | --: | --: | --: |");
     for size in options.batches {
         line(&records, &flows, size)?;
     }
@@ -69,64 +82,97 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// With cookies as agents count them: one after the other on each host.
-fn counted(mut records: Vec<FlowRecord>) -> Vec<FlowRecord> {
-    let mut cookies = HashMap::new();
+/// As agents send them: each host's workers take turns, count their cookies in steps of their number, and leave the port of the packet before
+/// in records that have none.
+fn of_workers(mut records: Vec<FlowRecord>) -> Vec<FlowRecord> {
+    let mut hosts: HashMap<_, ([Option<Uuid>; WORKERS], u64)> = HashMap::new();
     for record in &mut records {
-        let cookie = cookies.entry(record.host).or_insert(0);
-        *cookie += 1;
+        let (in_ports, cookie) = hosts.entry(record.host).or_default();
+        let in_port = &mut in_ports[(*cookie % WORKERS as u64) as usize];
+        if record.in_port.is_some() {
+            *in_port = record.in_port;
+        } else {
+            record.in_port = *in_port;
+        }
         record.cookie = *cookie;
+        *cookie += 1;
     }
     records
 }
 
-fn facts(records: &[FlowRecord], rate: f64, seed: u64) -> Vec<FlowFact> {
+/// What the gateway makes of the records: they come at random times, each a little later than it was made.
+fn facts(records: Vec<FlowRecord>, rate: f64, seed: u64) -> (Vec<FlowRecord>, Vec<FlowFact>) {
     let mut rng = StdRng::seed_from_u64(seed);
-    let mut at = 1_790_000_000_000_000.0;
+    let mut spread = |mean_us: f64| -rng.random_range(0.0..1.0f64).max(1e-9).ln() * mean_us;
+    let mut made = 1_790_000_000_000_000.0;
+    let mut timed: Vec<_> = records
+        .into_iter()
+        .map(|record| {
+            made += spread(1e6 / rate);
+            ((made + spread(LATER_US)) as i64, record)
+        })
+        .collect();
+    timed.sort_by_key(|(at, _)| *at);
     let mut paths = HashMap::new();
-    let mut facts = Vec::with_capacity(records.len());
-    for record in records {
-        at += -rng.random_range(0.0..1.0f64).max(1e-9).ln() * 1e6 / rate;
-        let mut fact = intake::fact_of(record.clone(), at as i64);
+    let facts = timed.iter().map(|(at, record)| {
+        let mut fact = intake::fact_of(record.clone(), *at);
         // As the recorder does.
         fact.path = paths.entry(fact.path.clone()).or_insert(fact.path).clone();
-        facts.push(fact);
-    }
-    facts
+        fact
+    });
+    let facts = facts.collect();
+    (timed.into_iter().map(|(_, record)| record).collect(), facts)
 }
 
 fn line(records: &[FlowRecord], flows: &[FlowFact], size: usize) -> Result<()> {
-    let (mut raw, mut wire, mut zstd) = (0, 0, 0);
+    let (mut wire, mut spool, mut zstd) = (Vec::new(), 0, 0);
+    let mut kept = zstd::stream::Encoder::new(Vec::new(), LEVEL)?;
     let (mut encoding, mut decoding) = (0.0, 0.0);
+    let (mut writer, mut reader) = (StreamWriter::default(), StreamReader::default());
     for (records, flows) in records.chunks(size).zip(flows.chunks(size)) {
         let mut framed = Vec::new();
         for record in records {
             frame::encode(&encode_binary(record).context("encode a record")?, &mut framed);
         }
-        raw += framed.len();
         zstd += zstd::bulk::compress(&framed, LEVEL)?.len();
+        kept.write_all(&framed)?;
+        kept.flush()?;
         let payload = Payload::Flows(flows.to_vec());
-        let began = Instant::now();
-        let bytes = batch::encode(&payload)?;
-        encoding += began.elapsed().as_secs_f64();
-        wire += bytes.len();
-        let began = Instant::now();
-        let (_, decoded) = batch::decode(&bytes)?;
-        decoding += began.elapsed().as_secs_f64();
+        let began = cpu_seconds()?;
+        let alone = batch::encode(&payload)?;
+        let travels = writer.write(&alone);
+        encoding += cpu_seconds()? - began;
+        spool += alone.len();
+        wire.push(travels.len() + ENVELOPE_BYTES + LENGTH_BYTES);
+        let began = cpu_seconds()?;
+        let (_, decoded) = reader.read(&travels)?;
+        decoding += cpu_seconds()? - began;
         ensure!(decoded == payload, "a batch came back as another");
     }
     let per = |bytes: usize| bytes as f64 / flows.len() as f64;
     let us = |seconds: f64| seconds * 1e6 / flows.len() as f64;
+    let half = wire.len() / 2;
+    let (all, kept) = (wire.iter().sum::<usize>(), kept.finish()?.len());
     println!(
-        "| {size} | {:.0} | {:.1} | {:.1} | {:.2} | {:.2} | {:.2} |",
-        per(raw),
-        per(wire),
+        "| {size} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.2} | {:.2} | {:.2} | {:.2} |",
+        per(all),
+        wire[half..].iter().sum::<usize>() as f64 / (flows.len() - half * size) as f64,
+        per(spool),
         per(zstd),
-        wire as f64 / zstd as f64,
+        per(kept),
+        all as f64 / zstd as f64,
+        all as f64 / kept as f64,
         us(encoding),
         us(decoding)
     );
     Ok(())
+}
+
+/// Of this thread: other programs on the machine don't count.
+fn cpu_seconds() -> Result<f64> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").context("read the thread's time")?;
+    let nanoseconds: f64 = text.split_whitespace().next().context("the thread has no time")?.parse()?;
+    Ok(nanoseconds / 1e9)
 }
 
 /// How different the records are.
