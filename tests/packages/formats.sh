@@ -34,6 +34,7 @@ formats() {
   check "glibc 2.17 at most" glibc_2_17 "$unpacked"
   check "class version 52" same 'major version: 52' "$(javap -v -cp "$unpacked/usr/share/midonet-cluster/addons/midonet-insights-plugin.jar" \
     org.midonet.insights.cloud.InsightsMinion | sed -n 's/^ *\(major version.*\)/\1/p')"
+  newer_is_refused
   check "the bill of materials lists what the program says it is made of" bill_is_whole "$unpacked"
   check "debug symbols belong to the library" debug_fits
   check "lintian has nothing to say" lintian --pedantic --allow-root --fail-on error,warning,info,pedantic "$now"/deb/midonet-insights-*.deb
@@ -88,6 +89,24 @@ glibc_2_17() {
     newest=$(objdump -T "$file" | grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -n 1)
     [ "$(printf '%s\nGLIBC_2.17\n' "$newest" | sort -V | tail -n 1)" = GLIBC_2.17 ] || { echo "$file needs $newest"; return 1; }
   done
+}
+
+# The build's own check is one that can fail: it meets a program of this machine, an instruction of later processors, a class of Java 9.
+newer_is_refused() {
+  local folder=$work/newer
+  mkdir -p "$folder"
+  echo 'int main(void) { return fcntl(0, 1); }' | cc -w -include fcntl.h -x c -o "$folder/program" -
+  refuses "the build refuses what needs a newer glibc" 'needs glibc 2\.[0-9]*, 2\.17 is the most' packaging/check-binaries "$folder/program"
+  echo 'void wide(void) { __asm__("vzeroupper"); }' | cc -x c -shared -nostdlib -o "$folder/wide.so" -
+  refuses "the build refuses instructions of newer processors" 'has `vzeroupper. in wide' packaging/check-binaries "$folder/wide.so"
+  python3 - "$folder/newer.jar" <<'PYTHON'
+import struct, sys, zipfile
+
+with zipfile.ZipFile(sys.argv[1], "w") as jar:
+    for name, data in {"org/": b"", "org/midonet/": b"", "org/midonet/A.class": struct.pack(">IHH", 0xCAFEBABE, 0, 53)}.items():
+        jar.writestr(name, data)
+PYTHON
+  refuses "the build refuses classes of a newer Java" 'A.class has class version 53' packaging/check-binaries "$folder/newer.jar"
 }
 
 # What cargo-auditable wrote into the library against the bill beside it.
