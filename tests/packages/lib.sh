@@ -10,8 +10,9 @@ mkdir -p "$cache"
 # Programs that were started, and how the next one is.
 children=() environment=() user=''
 
+# Says what comes next, and what processor time everything before took: the clock says little on a busy machine.
 step() {
-  echo "$(date +%T) $*"
+  echo "$(date +%T) $* (so far $(awk -v t="$(grep -h . /proc/$$/stat | awk '{ print $14 + $15 + $16 + $17 }')" -v hz="$(getconf CLK_TCK)" 'BEGIN { printf "%d", t / hz }') s of a processor)"
 }
 
 # check WHAT COMMAND...: the command must succeed.
@@ -79,11 +80,12 @@ within() { # SECONDS COMMAND...
 base_root() {
   local base=$cache/base
   [ ! -e "$base" ] || return 0
-  local attempt
-  # Mirrors fail at times.
+  local attempt mirror
+  # Where this machine takes its own packages from. Mirrors fail at times.
+  mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Codename: bookworm' 2>/dev/null | head -n 1)
   for attempt in 1 2 3; do
     rm -rf --one-file-system "$base.part"
-    if debootstrap --variant=minbase --include=systemd,libstdc++6 bookworm "$base.part" >"$work/debootstrap.log" 2>&1; then
+    if debootstrap --variant=minbase --include=systemd,libstdc++6 bookworm "$base.part" ${mirror:+"$mirror"} >"$work/debootstrap.log" 2>&1; then
       rm -rf "$base.part"/var/cache/apt/archives/*.deb
       mv "$base.part" "$base"
       return 0
@@ -94,11 +96,13 @@ base_root() {
   exit 1
 }
 
-# A copy of it, with the mounts that programs expect. run takes them away at its end.
+# A layer above it, or a copy where layers can't be had, with the mounts that programs expect. run takes them away at its end.
 new_root() { # NAME: sets $root
+  local layer=$work/layers/$1
   root=$work/roots/$1
-  mkdir -p "$work/roots"
-  cp -a "$cache/base" "$root"
+  mkdir -p "$root" "$layer/upper" "$layer/work"
+  chmod 755 "$root" "$layer/upper"
+  mount -t overlay -o "lowerdir=$cache/base,upperdir=$layer/upper,workdir=$layer/work" overlay "$root" 2>/dev/null || cp -a "$cache/base/." "$root"
   mount -t proc proc "$root/proc"
   # The JVM of the stand-in package is that of this machine, not to be written into.
   local folder
@@ -114,6 +118,8 @@ new_root() { # NAME: sets $root
 finish() {
   local child folder
   for child in "${children[@]}"; do
+    # Not what got the number of one that ended.
+    [ "$(ps -o ppid= -p "$child" | tr -d ' ')" = $$ ] || continue
     kill -9 "$child" 2>/dev/null || true
     wait "$child" 2>/dev/null || true
   done
