@@ -223,7 +223,11 @@ fn properties(kind: TableKind, effort: Effort) -> Result<WriterProperties, Store
     if kind == TableKind::Flows {
         // Half of them are drawn at random: as many bytes again for their places in a dictionary.
         for name in ["src_tp", "dst_tp"] {
-            properties = properties.set_column_dictionary_enabled(ColumnPath::from(name), false);
+            let column = ColumnPath::from(name);
+            properties = properties
+                .set_column_dictionary_enabled(column.clone(), false)
+                // Else they would be differences, which are as random and are not compressed any more.
+                .set_column_encoding(column, Encoding::PLAIN);
         }
     }
     for name in bloom {
