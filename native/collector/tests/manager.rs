@@ -132,6 +132,50 @@ async fn no_route_tells_one_account_of_another_accounts_site() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sessions_are_shown_and_ended_on_the_page() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service::start(dir.path()).await;
+    service.account("ada@example.org").await;
+    let address = serve(app(&service)).await;
+    let mut here = Client::signed_in(address, "ada@example.org", PASSWORD).await;
+    let mut there = Client::signed_in(address, "ada@example.org", PASSWORD).await;
+    let page = here.get("/account/sessions").await;
+    assert_eq!(page.status, 200);
+    assert!(page.body.contains("this one") && page.body.contains("127.0.0.1"), "{}", page.body);
+    let csrf = page.csrf();
+    assert_eq!(here.post("/account/sessions/end-others", &[]).await.status, 403);
+    assert_eq!(there.get("/account").await.status, 200);
+    let ended = here.post("/account/sessions/end-others", &[("csrf", &csrf)]).await;
+    assert_eq!(ended.location(), "/account/sessions?done=others");
+    assert!(there.get("/account").await.location().starts_with("/sign-in"));
+
+    // One by one, by its form; the own one is left by it, too.
+    let mut there = Client::signed_in(address, "ada@example.org", PASSWORD).await;
+    let list = |page: String| {
+        page.split("name=\"id\" value=\"")
+            .skip(1)
+            .map(|part| part[..32].to_owned())
+            .collect::<Vec<_>>()
+    };
+    let theirs = list(there.get("/account/sessions").await.body);
+    let ids = list(here.get("/account/sessions").await.body);
+    assert_eq!((ids.len(), theirs.len()), (2, 2));
+    let own = {
+        let page = here.get("/account/sessions").await.body;
+        let row = page.split("<tr aria-current").nth(1).unwrap().to_owned();
+        list(row).remove(0)
+    };
+    let other = ids.into_iter().find(|id| *id != own).unwrap();
+    assert_eq!(here.post("/account/sessions/end", &[("csrf", &csrf), ("id", &other)]).await.status, 303);
+    assert!(there.get("/account").await.location().starts_with("/sign-in"));
+    assert_eq!(here.get("/account").await.status, 200);
+    let left = here.post("/account/sessions/end", &[("csrf", &csrf), ("id", &own)]).await;
+    assert_eq!(left.location(), "/sign-in?done=ended");
+    assert!(here.get("/account").await.location().starts_with("/sign-in"));
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_switch_reaches_the_gateway_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let service = Service::start(dir.path()).await;

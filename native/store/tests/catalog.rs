@@ -67,12 +67,34 @@ async fn accounts_and_sessions() {
         account: ada.id,
         created_us: 10,
         expires_us: 20,
+        used_us: 10,
+        client: "192.0.2.1".into(),
+        browser: "Firefox on Linux".into(),
     };
-    catalog.create_session(session).await.unwrap();
-    assert_eq!(catalog.session([3; 32], 19).await.unwrap(), Some((session, ada.clone())));
+    catalog.create_session(session.clone(), 2).await.unwrap();
+    assert_eq!(catalog.session([3; 32], 19).await.unwrap(), Some((session.clone(), ada.clone())));
     assert_eq!(catalog.session([3; 32], 20).await.unwrap(), None);
     assert_eq!(catalog.session([4; 32], 0).await.unwrap(), None);
-    catalog.set_password_hash(ada.id, "$argon2id$y".into()).await.unwrap();
+    // Of more sessions than an account may have, the one that was used longest ago ends.
+    catalog.session_used([3; 32], 15, "192.0.2.2".into(), "curl".into()).await.unwrap();
+    for (hash, used_us) in [(5, 12), (6, 13)] {
+        let more = WebSession {
+            token_hash: [hash; 32],
+            used_us,
+            ..session.clone()
+        };
+        catalog.create_session(more, 2).await.unwrap();
+    }
+    let left: Vec<_> = catalog
+        .sessions_of(ada.id, 19)
+        .await
+        .unwrap()
+        .iter()
+        .map(|one| (one.token_hash[0], one.used_us))
+        .collect();
+    assert_eq!(left, [(3, 15), (6, 13)]);
+    assert_eq!(catalog.delete_sessions_of(ada.id, Some([3; 32])).await.unwrap(), 1);
+    catalog.set_password_hash(ada.id, "$argon2id$y".into(), None).await.unwrap();
     assert_eq!(catalog.session([3; 32], 19).await.unwrap(), None);
 
     let site = site_of(&catalog, &ada).await;

@@ -142,7 +142,7 @@ impl Accounts {
         let hash = self.passwords.hash(password).await?;
         let found = self.take(token, TokenPurpose::ResetPassword, now_us).await?;
         let account = found.account.ok_or(AccountError::Link)?;
-        self.catalog.set_password_hash(account, hash).await?;
+        self.catalog.set_password_hash(account, hash, None).await?;
         self.catalog.delete_tokens_of(account).await?;
         self.throttle.lock().succeeded(&found.email);
         Ok(())

@@ -14,9 +14,11 @@ mod notes;
 mod password;
 mod scope;
 mod session;
+mod sessions;
 mod settings;
 mod sites;
 mod throttle;
+mod visitor;
 
 use std::sync::Arc;
 
@@ -32,8 +34,10 @@ pub use notes::{MOST_FILTERS, TenantNames};
 pub use password::{MAX_PASSWORD, MIN_PASSWORD, generate_password};
 pub use scope::SiteScope;
 pub use session::{SESSION_US, Session, SignIn};
+pub use sessions::SessionInfo;
 pub use settings::SiteSettings;
 pub use sites::{SiteInfo, SiteKeyInfo, TRIAL_FINGERPRINTS, TRIAL_QUOTA_BYTES, TRIAL_SITES};
+pub use visitor::Visitor;
 
 /// Why something about an account could not be done. Messages are for the person who asked.
 #[derive(Debug, thiserror::Error)]
@@ -131,7 +135,7 @@ impl Accounts {
     /// Sets a password without the old one; for the operator's command line. Ends all sessions of the account.
     pub async fn reset_password(&self, id: AccountId, password: String) -> Result<(), AccountError> {
         let hash = self.passwords.hash(password).await?;
-        Ok(self.catalog.set_password_hash(id, hash).await?)
+        Ok(self.catalog.set_password_hash(id, hash, None).await?)
     }
 
     /// A mark that grows with every change of sites, settings and fingerprints made by this process.

@@ -7,10 +7,13 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use insights_store::{AccountId, catalog::WebSession};
 use sha2::{Digest, Sha256};
 
-use super::{AccountError, Accounts, check_name};
+use super::{AccountError, Accounts, Visitor, check_name};
 
 /// How long a session lives: a working week.
 pub const SESSION_US: i64 = 7 * 24 * 3_600_000_000;
+
+/// Sessions of an account at once; with one more the one that was used longest ago ends. A page shows them all.
+const MOST_SESSIONS: usize = 50;
 
 /// A signed-in account, as read from a token that a browser sent.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -21,6 +24,7 @@ pub struct Session {
     pub name: String,
     pub created_us: i64,
     pub expires_us: i64,
+    pub(super) used_us: i64,
     token_hash: [u8; 32],
 }
 
@@ -44,7 +48,9 @@ pub struct SignIn {
 
 impl Accounts {
     /// Signs in. Fails with [`AccountError::Refused`] whatever is wrong.
-    pub async fn sign_in(&self, email: &str, password: String, client: IpAddr, now_us: i64) -> Result<SignIn, AccountError> {
+    pub async fn sign_in(&self, email: &str, password: String, visitor: impl Into<Visitor>, now_us: i64) -> Result<SignIn, AccountError> {
+        let visitor = visitor.into();
+        let client = visitor.address;
         if !self.throttle.lock().allows(email, client, now_us) {
             tracing::warn!(%client, "sign-in refused: too many failures");
             return Err(AccountError::Refused);
@@ -64,8 +70,11 @@ impl Accounts {
             account: account.id,
             created_us: now_us,
             expires_us,
+            used_us: now_us,
+            client: client.to_string(),
+            browser: visitor.browser,
         };
-        self.catalog.create_session(session).await?;
+        self.catalog.create_session(session, MOST_SESSIONS).await?;
         Ok(SignIn { token, expires_us })
     }
 
@@ -78,12 +87,14 @@ impl Accounts {
             name: account.name,
             created_us: session.created_us,
             expires_us: session.expires_us,
+            used_us: session.used_us,
             token_hash: session.token_hash,
         }))
     }
 
     pub async fn sign_out(&self, session: &Session) -> Result<(), AccountError> {
-        Ok(self.catalog.delete_session(session.token_hash).await?)
+        self.catalog.delete_session(session.token_hash).await?;
+        Ok(())
     }
 
     /// Changes the name that the menu shows.
@@ -92,10 +103,11 @@ impl Accounts {
         Ok(self.catalog.rename_account(session.account, name.trim().to_owned()).await?)
     }
 
-    /// Changes the password and ends all sessions of the account, this one too.
+    /// Changes the password and ends all other sessions of the account.
     pub async fn change_password(&self, session: &Session, client: IpAddr, old: String, new: String, now_us: i64) -> Result<(), AccountError> {
         self.confirm(session, client, old, now_us).await?;
-        self.reset_password(session.account, new).await?;
+        let hash = self.passwords.hash(new).await?;
+        self.catalog.set_password_hash(session.account, hash, Some(session.token_hash)).await?;
         Ok(self.catalog.delete_tokens_of(session.account).await?)
     }
 

@@ -67,6 +67,9 @@ pub fn router(app: App) -> Router {
         .route("/account/delete", get(account::delete_page).post(account::delete))
         .route("/account/name", post(account::rename))
         .route("/account/password", post(account::password))
+        .route("/account/sessions", get(account::sessions_page))
+        .route("/account/sessions/end", post(account::end))
+        .route("/account/sessions/end-others", post(account::end_others))
         .route("/account/fingerprints", post(account::add_fingerprint))
         .route(
             "/account/fingerprints/delete",

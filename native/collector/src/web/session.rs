@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{app::App, assets, error::WebError};
-use crate::accounts::{self, AccountError};
+use crate::accounts::{self, AccountError, Visitor};
 
 /// A cookie of this name is taken by browsers over TLS only, for this host and path alone.
 const SECURE_COOKIE: &str = "__Host-insights";
@@ -34,7 +34,9 @@ impl FromRequestParts<App> for SignedIn {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, WebError> {
         let next = || WebError::SignIn(parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned());
         let token = cookie(&parts.headers, app.secure).ok_or_else(next)?;
-        app.accounts.session(&token, app.now_us()).await?.map(Self).ok_or_else(next)
+        let session = app.accounts.session(&token, app.now_us()).await?.ok_or_else(next)?;
+        app.accounts.session_used(&session, &visitor(parts), app.now_us()).await;
+        Ok(Self(session))
     }
 }
 
@@ -79,6 +81,7 @@ pub(crate) async fn sign_in_page(State(app): State<App>, Query(query): Query<Sig
         "opened" => "The account is open. Sign in to add the fingerprint of your first gateway.",
         "password" => "The new password is set. Sign in with it.",
         "deleted" => "The account is deleted.",
+        "ended" => "The session is ended.",
         _ => "",
     };
     form(&app, String::new(), query.next, false, done)
@@ -86,12 +89,12 @@ pub(crate) async fn sign_in_page(State(app): State<App>, Query(query): Query<Sig
 
 pub(crate) async fn sign_in(
     State(app): State<App>,
-    Client(client): Client,
+    Asking(visitor): Asking,
     headers: HeaderMap,
     Form(typed): Form<SignInForm>,
 ) -> Result<Response, WebError> {
     same_origin(&headers)?;
-    match app.accounts.sign_in(typed.email.trim(), typed.password, client, app.now_us()).await {
+    match app.accounts.sign_in(typed.email.trim(), typed.password, visitor, app.now_us()).await {
         Ok(signed) => {
             let to = if local(&typed.next) { typed.next } else { "/".to_owned() };
             let age = (signed.expires_us - app.now_us()) / 1_000_000;
@@ -120,9 +123,25 @@ impl<S: Send + Sync> FromRequestParts<S> for Client {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-        Ok(Self(peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))))
+        Ok(Self(visitor(parts).address))
     }
+}
+
+/// The same with the program that asks.
+pub(crate) struct Asking(pub Visitor);
+
+impl<S: Send + Sync> FromRequestParts<S> for Asking {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(Self(visitor(parts)))
+    }
+}
+
+pub(crate) fn visitor(parts: &Parts) -> Visitor {
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    let agent = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+    Visitor::new(peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), agent.unwrap_or_default())
 }
 
 /// What forms of a session carry. It can't be made without the session's token, and does not give it away.

@@ -4,7 +4,7 @@
 use rusqlite::{ErrorCode, OptionalExtension, Row, params};
 use uuid::Uuid;
 
-use super::{Account, Catalog, WebSession};
+use super::{Account, Catalog, sessions::end_sessions};
 use crate::{StoreError, ids::AccountId};
 
 impl Catalog {
@@ -81,16 +81,22 @@ impl Catalog {
         .await
     }
 
-    /// Also ends all of the account's sessions: who knew the old password is out.
-    pub async fn set_password_hash(&self, id: AccountId, hash: String) -> Result<(), StoreError> {
-        self.change_account(
-            "set a password",
-            "UPDATE accounts SET password_hash = ?2 WHERE id = ?1 AND deleted_us IS NULL",
-            id,
-            hash,
-        )
-        .await?;
-        self.delete_sessions_of(id).await
+    /// Also ends the account's sessions, but for one perhaps: who knew the old password is out.
+    pub async fn set_password_hash(&self, id: AccountId, hash: String, keep: Option<[u8; 32]>) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            let changed = tx
+                .execute(
+                    "UPDATE accounts SET password_hash = ?2 WHERE id = ?1 AND deleted_us IS NULL",
+                    params![id.0.as_bytes(), hash],
+                )
+                .map_err(StoreError::catalog("set a password"))?;
+            if changed == 0 {
+                return Err(StoreError::Missing("account"));
+            }
+            end_sessions(tx, id, keep)?;
+            Ok(())
+        })
+        .await
     }
 
     /// Marks the account and its sites as deleted and ends its sessions; their data is removed later.
@@ -106,8 +112,7 @@ impl Catalog {
             if changed == 0 {
                 return Err(StoreError::Missing("account"));
             }
-            tx.execute("DELETE FROM web_sessions WHERE account = ?", [id.0.as_bytes()])
-                .map_err(failed("end sessions"))?;
+            end_sessions(tx, id, None)?;
             tx.execute("DELETE FROM account_tokens WHERE account = ?", [id.0.as_bytes()])
                 .map_err(failed("forget tokens"))?;
             tx.execute(
@@ -121,77 +126,6 @@ impl Catalog {
             )
             .map_err(failed("delete sites"))?;
             Ok(())
-        })
-        .await
-    }
-
-    pub async fn create_session(&self, session: WebSession) -> Result<(), StoreError> {
-        self.write(move |tx| {
-            tx.prepare_cached("INSERT INTO web_sessions (token_hash, account, created_us, expires_us) VALUES (?, ?, ?, ?)")
-                .and_then(|mut insert| {
-                    insert.execute(params![
-                        session.token_hash,
-                        session.account.0.as_bytes(),
-                        session.created_us,
-                        session.expires_us
-                    ])
-                })
-                .map_err(StoreError::catalog("create a session"))?;
-            Ok(())
-        })
-        .await
-    }
-
-    /// The session and its account, unless it is over.
-    pub async fn session(&self, token_hash: [u8; 32], now_us: i64) -> Result<Option<(WebSession, Account)>, StoreError> {
-        self.read(move |db| {
-            db.prepare_cached(
-                "SELECT a.id, a.email, a.name, a.password_hash, a.created_us, s.created_us, s.expires_us
-                 FROM web_sessions s JOIN accounts a ON a.id = s.account
-                 WHERE s.token_hash = ? AND s.expires_us > ? AND a.deleted_us IS NULL",
-            )
-            .and_then(|mut select| {
-                select
-                    .query_row(params![token_hash, now_us], |row| {
-                        let account = account(row)?;
-                        let session = WebSession {
-                            token_hash,
-                            account: account.id,
-                            created_us: row.get(5)?,
-                            expires_us: row.get(6)?,
-                        };
-                        Ok((session, account))
-                    })
-                    .optional()
-            })
-            .map_err(StoreError::catalog("read a session"))
-        })
-        .await
-    }
-
-    pub async fn delete_session(&self, token_hash: [u8; 32]) -> Result<(), StoreError> {
-        self.write(move |tx| {
-            tx.execute("DELETE FROM web_sessions WHERE token_hash = ?", [token_hash])
-                .map_err(StoreError::catalog("end a session"))?;
-            Ok(())
-        })
-        .await
-    }
-
-    pub async fn delete_sessions_of(&self, account: AccountId) -> Result<(), StoreError> {
-        self.write(move |tx| {
-            tx.execute("DELETE FROM web_sessions WHERE account = ?", [account.0.as_bytes()])
-                .map_err(StoreError::catalog("end sessions"))?;
-            Ok(())
-        })
-        .await
-    }
-
-    /// Forgets the sessions that are over.
-    pub async fn delete_expired_sessions(&self, now_us: i64) -> Result<usize, StoreError> {
-        self.write(move |tx| {
-            tx.execute("DELETE FROM web_sessions WHERE expires_us <= ?", [now_us])
-                .map_err(StoreError::catalog("end sessions"))
         })
         .await
     }
@@ -212,7 +146,7 @@ fn email_key(email: &str) -> String {
     email.trim().to_lowercase()
 }
 
-fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
+pub(super) fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
     Ok(Account {
         id: AccountId(Uuid::from_bytes(row.get(0)?)),
         email: row.get(1)?,

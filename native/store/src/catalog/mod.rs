@@ -17,6 +17,7 @@ pub(crate) mod files;
 mod gateways;
 mod notes;
 mod schema;
+mod sessions;
 mod sites;
 pub(crate) mod streams;
 mod tokens;

@@ -276,6 +276,11 @@ const STEPS: &[&str] = &[
     ) STRICT;
     CREATE INDEX alert_notices_due ON alert_notices (next_us, id);
     CREATE INDEX alert_notices_target ON alert_notices (site, target, alert);",
+    // 7
+    "ALTER TABLE web_sessions ADD COLUMN used_us INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE web_sessions ADD COLUMN client TEXT NOT NULL DEFAULT '';
+    ALTER TABLE web_sessions ADD COLUMN browser TEXT NOT NULL DEFAULT '';
+    UPDATE web_sessions SET used_us = created_us;",
 ];
 
 /// Keeps a copy of a database that is about to be migrated beside it, `catalog.sqlite.v1` for one of version 1, in place of an earlier copy of

@@ -21,13 +21,17 @@ pub struct Account {
 }
 
 /// A signed-in browser. The token itself is never stored.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct WebSession {
     /// SHA-256 of the token.
     pub token_hash: [u8; 32],
     pub account: AccountId,
     pub created_us: i64,
     pub expires_us: i64,
+    /// When, from which address and by which browser it was last used.
+    pub used_us: i64,
+    pub client: String,
+    pub browser: String,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]

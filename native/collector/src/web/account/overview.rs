@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The MidoInsights authors
 
-//! The account: details, password, keys of its sites.
+//! Details, password, keys of the sites, deletion.
 
 use askama::Template;
 use axum::{
@@ -13,36 +13,30 @@ use axum::{
 use insights_store::SiteId;
 use serde::Deserialize;
 
-use super::{
-    App, assets,
-    error::{WebError, sentence},
-    frame::connection,
-    html,
-    session::{self, Client, SignedIn},
-    units,
+use super::{Frame, framed, told};
+use crate::{
+    accounts::{AccountError, Session, TRIAL_FINGERPRINTS},
+    web::{
+        App, assets,
+        error::WebError,
+        frame::connection,
+        html,
+        session::{self, Client, SignedIn},
+        units,
+    },
 };
-use crate::accounts::{AccountError, Session, TRIAL_FINGERPRINTS};
 
 #[derive(Template)]
 #[template(path = "account.html")]
 struct Page {
-    css: String,
-    theme: String,
-    script: String,
-    name: String,
-    email: String,
-    csrf: String,
-    done: &'static str,
-    error: String,
+    frame: Frame,
     sites: Vec<SiteView>,
     most: usize,
-    home: String,
 }
 
 struct SiteView {
     id: String,
     name: String,
-    href: String,
     state: &'static str,
     about: String,
     keys: Vec<KeyView>,
@@ -143,6 +137,7 @@ pub(crate) struct KeyForm {
 pub(crate) async fn page(State(app): State<App>, SignedIn(session): SignedIn, Query(asked): Query<Asked>) -> Result<Response, WebError> {
     let done = match asked.done.as_str() {
         "name" => "The name is changed.",
+        "password" => "The password is changed, and all other sessions are ended.",
         "email" => "The address is changed.",
         "mailed" => "A link went to the new address. It changes when the link is followed.",
         "site" => "The site is added.",
@@ -172,7 +167,7 @@ pub(crate) async fn password(
 ) -> Result<Response, WebError> {
     session::guard(&session, &headers, &form.csrf)?;
     let changed = app.accounts.change_password(&session, client, form.old, form.new, app.now_us()).await;
-    outcome(&app, &session, changed, "/sign-in").await
+    outcome(&app, &session, changed, "/account?done=password").await
 }
 
 pub(crate) async fn change_email(
@@ -223,8 +218,7 @@ pub(crate) async fn delete(
             Redirect::to("/sign-in?done=deleted"),
         )
             .into_response()),
-        Err(error @ (AccountError::Store(_) | AccountError::Hash)) => Err(error.into()),
-        Err(error) => deletion(&app, &session, sentence(&error.to_string())).await,
+        Err(error) => deletion(&app, &session, told(error)?).await,
     }
 }
 
@@ -269,8 +263,7 @@ fn site(text: &str) -> Result<SiteId, WebError> {
 async fn outcome(app: &App, session: &Session, result: Result<(), AccountError>, next: &str) -> Result<Response, WebError> {
     match result {
         Ok(()) => Ok(Redirect::to(next).into_response()),
-        Err(error @ (AccountError::Store(_) | AccountError::Hash)) => Err(error.into()),
-        Err(error) => show(app, session, "", sentence(&error.to_string())).await,
+        Err(error) => show(app, session, "", told(error)?).await,
     }
 }
 
@@ -285,7 +278,6 @@ async fn show(app: &App, session: &Session, done: &'static str, error: String) -
         sites.push(SiteView {
             id: info.id.to_string(),
             name: info.name,
-            href: format!("/s/{}/dashboard", info.id),
             state,
             about,
             keys: keys
@@ -303,23 +295,12 @@ async fn show(app: &App, session: &Session, done: &'static str, error: String) -
                 .collect(),
         });
     }
-    let mut response = html(&Page {
-        css: assets::url("manager.css"),
-        theme: assets::url("theme.js"),
-        script: assets::url("manager.js"),
-        name: session.name.clone(),
-        email: session.email.clone(),
-        csrf: session::csrf(session),
-        done,
-        home: sites.first().map_or_else(|| "/account".to_owned(), |site| site.href.clone()),
+    let page = Page {
+        frame: Frame::new(app, session, "/account", done, error).await?,
         sites,
         most: TRIAL_FINGERPRINTS,
-        error: error.clone(),
-    })?;
-    if !error.is_empty() {
-        *response.status_mut() = axum::http::StatusCode::UNPROCESSABLE_ENTITY;
-    }
-    Ok(response)
+    };
+    framed(&page, &page.frame)
 }
 
 async fn deletion(app: &App, session: &Session, error: String) -> Result<Response, WebError> {
