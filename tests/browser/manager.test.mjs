@@ -50,7 +50,7 @@ for (const [name, options] of [
 ]) {
   test(`every page is whole, accessible and quiet: ${name}`, async () => {
     const { page, context, complaints, at } = await signedIn(browser, server, options);
-    for (const place of [...await places(context), "/account", "/account/sessions", "/account/delete", "/sign-in", "/sign-up", "/forgot", "/reset?token=x", "/sign-up/confirm?token=x"]) {
+    for (const place of [...await places(context), "/account", "/account/sessions", "/account/tokens", "/account/delete", "/sign-in", "/sign-up", "/forgot", "/reset?token=x", "/sign-up/confirm?token=x"]) {
       const answer = await page.goto(place.startsWith("/") ? server.base + place : at(place));
       assert.equal(answer.status(), 200, place);
       await page.evaluate(axe);
@@ -108,6 +108,47 @@ test("the menu is named after the user and signs out", async () => {
   await page.waitForURL(/sign-in/);
   await page.goto(at("dashboard"));
   assert.match(page.url(), /sign-in\?next=/);
+  await context.close();
+});
+
+test("sessions are seen and ended from another browser", async () => {
+  const here = await signedIn(browser, server);
+  const there = await signedIn(browser, server);
+  await here.page.goto(`${server.base}/account/sessions`);
+  assert.match(await here.page.locator("tr[aria-current]").textContent(), /Chrome on Linux.*this one.*127\.0\.0\.1.*now/);
+  await here.page.getByRole("button", { name: "Sign out everywhere else" }).click();
+  await here.page.getByRole("status").waitFor();
+  assert.equal(await here.page.locator("#sessions tbody tr").count(), 1);
+  await there.page.goto(there.at("dashboard"));
+  assert.match(there.page.url(), /sign-in/);
+  assert.deepEqual(here.complaints, []);
+  await here.context.close();
+  await there.context.close();
+});
+
+test("a token is made on the page, opens what it is for, and is revoked", async () => {
+  const { page, context, complaints } = await signedIn(browser, server);
+  await page.goto(`${server.base}/account/tokens`);
+  await page.getByLabel(/^Name/).fill("report <job>");
+  await page.getByLabel(/^reports/).check();
+  await page.getByLabel("Password of the account").fill(server.password);
+  await page.getByRole("button", { name: "Make it" }).click();
+  const token = await page.locator("#made .secret").textContent();
+  const program = await browser.newContext({ extraHTTPHeaders: { authorization: `Bearer ${token}` } });
+  const call = async (path) => program.request.get(`${server.base}/api/v1/sites/${server.site}/${path}`);
+  const report = await (await call("reports/tenants")).json();
+  assert.ok(report.tenants.length > 1 && report.tenants[0].ports.total_bytes > 0);
+  const refused = await call("flows");
+  assert.equal(refused.status(), 403);
+  assert.equal((await refused.json()).needed, "flows");
+  await page.evaluate(axe);
+  assert.deepEqual(await page.evaluate(() => axe.run({ resultTypes: ["violations"] }).then((result) => result.violations.map((v) => v.id))), []);
+  await page.goto(`${server.base}/account/tokens`);
+  await page.getByRole("button", { name: "Revoke report <job>" }).click();
+  await page.getByRole("status").waitFor();
+  assert.equal((await call("reports/tenants")).status(), 401);
+  assert.deepEqual(complaints, []);
+  await program.close();
   await context.close();
 });
 

@@ -287,7 +287,12 @@ async fn alerts(store: &Store, live: &Site, site: SiteId, now: i64) -> Result<()
 async fn sites_now(store: &Store, sites: &Sites, site: SiteId) -> Result<Arc<Site>> {
     let accounts = Accounts::new(store.catalog().clone());
     let signed = accounts
-        .sign_in("ada@lab.example", PASSWORD.to_owned(), std::net::Ipv4Addr::LOCALHOST.into(), now_us())
+        .sign_in(
+            "ada@lab.example",
+            PASSWORD.to_owned(),
+            std::net::IpAddr::from(std::net::Ipv4Addr::LOCALHOST),
+            now_us(),
+        )
         .await?;
     let session = accounts.session(&signed.token, now_us()).await?.context("a session")?;
     Ok(sites.live(&accounts.scope(&session, site).await?).await?)

@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 
-use insights_collector::accounts::{AccountError, Accounts, SESSION_US, Visitor};
+use insights_collector::accounts::{AccountError, Accounts, SESSION_US, Signed, Visitor};
 use insights_store::catalog::Catalog;
 
 const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);

@@ -13,7 +13,7 @@ use insights_store::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{AccountError, Accounts, Session, TRIAL_QUOTA_BYTES, check_email, check_name, mail::Mail, session::hash_token};
+use super::{AccountError, Accounts, Session, Signed, TRIAL_QUOTA_BYTES, check_email, check_name, mail::Mail, session::hash_token};
 
 /// How long a link of a sign-up or of a new address is good: people read mail once a day.
 const LONG_US: i64 = 48 * 3_600_000_000;

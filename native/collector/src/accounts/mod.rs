@@ -18,6 +18,7 @@ mod sessions;
 mod settings;
 mod sites;
 mod throttle;
+mod tokens;
 mod visitor;
 
 use std::sync::Arc;
@@ -32,11 +33,12 @@ pub(crate) use mail::Mail;
 pub use mail::{MailError, Mailer, SmtpOptions, SmtpTls};
 pub use notes::{MOST_FILTERS, TenantNames};
 pub use password::{MAX_PASSWORD, MIN_PASSWORD, generate_password};
-pub use scope::SiteScope;
+pub use scope::{Signed, SiteScope};
 pub use session::{SESSION_US, Session, SignIn};
 pub use sessions::SessionInfo;
 pub use settings::SiteSettings;
 pub use sites::{SiteInfo, SiteKeyInfo, TRIAL_FINGERPRINTS, TRIAL_QUOTA_BYTES, TRIAL_SITES};
+pub use tokens::{Bearer, MOST_TOKENS, NewToken, Scope, TOKEN_PREFIX, TokenInfo};
 pub use visitor::Visitor;
 
 /// Why something about an account could not be done. Messages are for the person who asked.
@@ -56,6 +58,10 @@ pub enum AccountError {
     Link,
     #[error("no such site")]
     NoSite,
+    #[error("a token has at least one scope")]
+    NoScope,
+    #[error("the last day is a day to come")]
+    Past,
     #[error("that is not the id of a tenant")]
     NoTenant,
     #[error("there is no room for one more; delete one first")]
@@ -136,6 +142,11 @@ impl Accounts {
     pub async fn reset_password(&self, id: AccountId, password: String) -> Result<(), AccountError> {
         let hash = self.passwords.hash(password).await?;
         Ok(self.catalog.set_password_hash(id, hash, None).await?)
+    }
+
+    /// Where people reach the manager; empty when that was not said.
+    pub fn url(&self) -> String {
+        self.mailer.link("")
     }
 
     /// A mark that grows with every change of sites, settings and fingerprints made by this process.

@@ -3,7 +3,22 @@
 
 use insights_store::{AccountId, SiteId};
 
-/// The right to see one site's data. It is made in this module alone, from a session whose account owns the site, and every query and
+/// Who has signed in, by whatever means.
+pub trait Signed {
+    fn account(&self) -> AccountId;
+
+    /// Whether a site of the account is theirs to see.
+    fn sees(&self, _site: SiteId) -> bool {
+        true
+    }
+
+    /// Of a session, the hash of its token.
+    fn session_hash(&self) -> Option<&[u8; 32]> {
+        None
+    }
+}
+
+/// The right to see one site's data. It is made in this module alone, from a session or a token whose account owns the site, and every query and
 /// every look at a model needs one: there is no other way to name a site.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct SiteScope {

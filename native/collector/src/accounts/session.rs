@@ -7,7 +7,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use insights_store::{AccountId, catalog::WebSession};
 use sha2::{Digest, Sha256};
 
-use super::{AccountError, Accounts, Visitor, check_name};
+use super::{AccountError, Accounts, Signed, Visitor, check_name};
 
 /// How long a session lives: a working week.
 pub const SESSION_US: i64 = 7 * 24 * 3_600_000_000;
@@ -28,11 +28,17 @@ pub struct Session {
     token_hash: [u8; 32],
 }
 
-impl Session {
-    pub fn account(&self) -> AccountId {
+impl Signed for Session {
+    fn account(&self) -> AccountId {
         self.account
     }
 
+    fn session_hash(&self) -> Option<&[u8; 32]> {
+        Some(&self.token_hash)
+    }
+}
+
+impl Session {
     /// A value that is different for each session and not its token, for example to derive a token against cross-site requests from.
     pub fn token_hash(&self) -> &[u8; 32] {
         &self.token_hash

@@ -7,7 +7,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{AccountError, Accounts, Session, Visitor};
+use super::{AccountError, Accounts, Session, Signed, Visitor};
 
 /// How fine the last use of a session is kept, µs: each note of it is a durable write.
 const USED_EVERY_US: i64 = 60_000_000;
@@ -31,8 +31,8 @@ pub struct SessionInfo {
 
 impl Accounts {
     /// The sessions of the account that are good now, the last used first.
-    pub async fn sessions(&self, session: &Session, now_us: i64) -> Result<Vec<SessionInfo>, AccountError> {
-        let sessions = self.catalog.sessions_of(session.account(), now_us).await?;
+    pub async fn sessions(&self, who: &impl Signed, now_us: i64) -> Result<Vec<SessionInfo>, AccountError> {
+        let sessions = self.catalog.sessions_of(who.account(), now_us).await?;
         Ok(sessions
             .into_iter()
             .map(|one| SessionInfo {
@@ -42,7 +42,7 @@ impl Accounts {
                 used_us: one.used_us,
                 address: one.client,
                 browser: one.browser,
-                current: one.token_hash == *session.token_hash(),
+                current: who.session_hash() == Some(&one.token_hash),
             })
             .collect())
     }

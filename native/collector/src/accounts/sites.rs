@@ -7,7 +7,7 @@ use insights_store::{
 };
 use serde::Serialize;
 
-use super::{AccountError, Accounts, Session, SiteScope, check_name, events::Told, format_fingerprint, parse_fingerprint};
+use super::{AccountError, Accounts, Session, Signed, SiteScope, check_name, events::Told, format_fingerprint, parse_fingerprint};
 
 /// The trial plan: one site.
 pub const TRIAL_SITES: usize = 1;
@@ -46,21 +46,21 @@ pub struct SiteKeyInfo {
 }
 
 impl Accounts {
-    /// The account's sites, by name.
-    pub async fn sites(&self, session: &Session) -> Result<Vec<SiteInfo>, AccountError> {
-        let sites = self.catalog.sites_of(session.account()).await?;
-        Ok(sites.into_iter().map(info).collect())
+    /// The account's sites that they may see, by name.
+    pub async fn sites(&self, who: &impl Signed) -> Result<Vec<SiteInfo>, AccountError> {
+        let sites = self.catalog.sites_of(who.account()).await?;
+        Ok(sites.into_iter().filter(|site| who.sees(site.id)).map(info).collect())
     }
 
-    /// The key to a site's data, if the session's account owns the site. Sites of others don't exist, as far as it is told.
-    pub async fn scope(&self, session: &Session, site: SiteId) -> Result<SiteScope, AccountError> {
+    /// The key to a site's data, if their account owns the site. Sites of others don't exist, as far as they are told.
+    pub async fn scope(&self, who: &impl Signed, site: SiteId) -> Result<SiteScope, AccountError> {
         let own = self
             .catalog
             .site(site)
             .await?
-            .is_some_and(|site| site.account == session.account() && site.deleted_us.is_none());
+            .is_some_and(|found| found.account == who.account() && found.deleted_us.is_none() && who.sees(site));
         if own {
-            Ok(SiteScope::new(session.account(), site))
+            Ok(SiteScope::new(who.account(), site))
         } else {
             Err(AccountError::NoSite)
         }

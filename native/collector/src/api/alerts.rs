@@ -5,22 +5,19 @@ use axum::{Json, extract::Path};
 use insights_store::catalog::{AlertQuery, StoredAlert};
 use serde_json::{Value, json};
 
-use super::Problem;
-use crate::{
-    alerts::{About, Alerts},
-    web::Ctx,
-};
+use super::{AlertsRead, Call, Problem};
+use crate::alerts::{About, Alerts};
 
 /// Alerts of one answer.
 const PAGE: usize = 1_000;
 
-fn alerts(ctx: &Ctx) -> Alerts {
-    Alerts::new(ctx.app.accounts.catalog().clone())
+fn alerts(call: &Call<AlertsRead>) -> Alerts {
+    Alerts::new(call.caller.app.accounts.catalog().clone())
 }
 
 /// `GET …/alerts?state=open|resolved|all&rule=…&before=…`: newest first; `next` is the `before` of the next answer.
-pub(super) async fn list(ctx: Ctx) -> Result<Json<Value>, Problem> {
-    let state = ctx.params.get("state").filter(|state| !state.is_empty()).unwrap_or("open");
+pub(super) async fn list(call: Call<AlertsRead>) -> Result<Json<Value>, Problem> {
+    let state = call.params.get("state").filter(|state| !state.is_empty()).unwrap_or("open");
     let open = match state {
         "open" => Some(true),
         "resolved" => Some(false),
@@ -30,7 +27,7 @@ pub(super) async fn list(ctx: Ctx) -> Result<Json<Value>, Problem> {
             return Err(Problem::bad("state", detail, 0..other.chars().count()));
         }
     };
-    let before = match ctx.params.get("before").filter(|text| !text.is_empty()) {
+    let before = match call.params.get("before").filter(|text| !text.is_empty()) {
         None => None,
         Some(text) => {
             let place = text.split_once('-').and_then(|(time, id)| Some((time.parse().ok()?, id.parse().ok()?)));
@@ -40,11 +37,11 @@ pub(super) async fn list(ctx: Ctx) -> Result<Json<Value>, Problem> {
     };
     let query = AlertQuery {
         open,
-        rule: ctx.params.get("rule").filter(|rule| !rule.is_empty()).map(str::to_owned),
+        rule: call.params.get("rule").filter(|rule| !rule.is_empty()).map(str::to_owned),
         before,
         limit: PAGE,
     };
-    let found = alerts(&ctx).list(&ctx.scope, query, ctx.now_us).await?;
+    let found = alerts(&call).list(&call.scope, query, call.now_us).await?;
     let next = found
         .last()
         .filter(|_| found.len() == PAGE)
@@ -54,10 +51,10 @@ pub(super) async fn list(ctx: Ctx) -> Result<Json<Value>, Problem> {
 }
 
 /// One alert with its history.
-pub(super) async fn one(ctx: Ctx, Path((_, id)): Path<(String, String)>) -> Result<Json<Value>, Problem> {
+pub(super) async fn one(call: Call<AlertsRead>, Path((_, id)): Path<(String, String)>) -> Result<Json<Value>, Problem> {
     let none = || Problem::not_found("no alert of this site has this id");
     let id: u64 = id.parse().map_err(|_| none())?;
-    let (alert, acts) = alerts(&ctx).one(&ctx.scope, id, ctx.now_us).await?.ok_or_else(none)?;
+    let (alert, acts) = alerts(&call).one(&call.scope, id, call.now_us).await?.ok_or_else(none)?;
     let acts: Vec<Value> = acts
         .iter()
         .map(|act| json!({ "at_us": act.at_us, "what": act.what, "by": act.by, "text": act.text }))
@@ -68,8 +65,8 @@ pub(super) async fn one(ctx: Ctx, Path((_, id)): Path<(String, String)>) -> Resu
 }
 
 /// The rules, and whether they are on.
-pub(super) async fn rules(ctx: Ctx) -> Result<Json<Value>, Problem> {
-    let rules = alerts(&ctx).rules(&ctx.scope).await?;
+pub(super) async fn rules(call: Call<AlertsRead>) -> Result<Json<Value>, Problem> {
+    let rules = alerts(&call).rules(&call.scope).await?;
     let rules: Vec<Value> = rules
         .iter()
         .map(|info| {

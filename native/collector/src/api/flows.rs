@@ -5,17 +5,16 @@ use axum::{Json, extract::Path};
 use insights_store::{FlowId, query::StoredFlow};
 use serde_json::{Value, json};
 
-use super::Problem;
+use super::{Call, Flows, Problem};
 use crate::{
     query::flows::{self, EXPORT_PAGE, FlowRequest, protocol},
     site::Site,
-    web::Ctx,
 };
 
 /// `GET …/flows?filter=…&period=…&after=…&limit=…`: newest first; `next` is the `after` of the next page.
-pub(super) async fn list(ctx: Ctx) -> Result<Json<Value>, Problem> {
-    let request = FlowRequest::parse(&ctx.params, ctx.period, &ctx.names())?;
-    let limit = match ctx.params.get("limit").filter(|text| !text.is_empty()) {
+pub(super) async fn list(call: Call<Flows>) -> Result<Json<Value>, Problem> {
+    let request = FlowRequest::parse(&call.params, call.period, &call.names())?;
+    let limit = match call.params.get("limit").filter(|text| !text.is_empty()) {
         None => flows::PAGE,
         Some(text) => match text.parse() {
             Ok(limit @ 1..=EXPORT_PAGE) => limit,
@@ -28,38 +27,38 @@ pub(super) async fn list(ctx: Ctx) -> Result<Json<Value>, Problem> {
             }
         },
     };
-    let page = request.page(ctx.store(), limit).await?;
+    let page = request.page(call.store(), limit).await?;
     Ok(Json(json!({
-        "period": { "from_us": ctx.period.from_us, "to_us": ctx.period.to_us },
+        "period": { "from_us": call.period.from_us, "to_us": call.period.to_us },
         "filter": request.expr.to_string(),
-        "flows": page.flows.iter().map(|flow| flow_json(&ctx.site, flow)).collect::<Vec<_>>(),
+        "flows": page.flows.iter().map(|flow| flow_json(&call.site, flow)).collect::<Vec<_>>(),
         "next": page.next.map(|next| next.to_string()),
     })))
 }
 
 /// Records over time, by verdict.
-pub(super) async fn histogram(ctx: Ctx) -> Result<Json<Value>, Problem> {
-    let request = FlowRequest::parse(&ctx.params, ctx.period, &ctx.names())?;
-    let step = crate::web::step_for(ctx.period);
-    let bins = request.histogram(ctx.store(), step).await?;
+pub(super) async fn histogram(call: Call<Flows>) -> Result<Json<Value>, Problem> {
+    let request = FlowRequest::parse(&call.params, call.period, &call.names())?;
+    let step = crate::web::step_for(call.period);
+    let bins = request.histogram(call.store(), step).await?;
     let bins: Vec<_> = bins
         .iter()
         .map(|bin| json!({ "start_us": bin.start_us, "allowed": bin.allowed, "dropped": bin.dropped, "consumed": bin.consumed }))
         .collect();
     Ok(Json(
-        json!({ "period": { "from_us": ctx.period.from_us, "to_us": ctx.period.to_us }, "step_us": step, "bins": bins }),
+        json!({ "period": { "from_us": call.period.from_us, "to_us": call.period.to_us }, "step_us": step, "bins": bins }),
     ))
 }
 
 /// One flow with its way.
-pub(super) async fn one(ctx: Ctx, Path((_, id)): Path<(String, String)>) -> Result<Json<Value>, Problem> {
+pub(super) async fn one(call: Call<Flows>, Path((_, id)): Path<(String, String)>) -> Result<Json<Value>, Problem> {
     let id: FlowId = id
         .parse()
         .map_err(|_| Problem::not_found("a flow id is two numbers with a dash between"))?;
-    let (flow, path) = flows::flow(ctx.store(), id)
+    let (flow, path) = flows::flow(call.store(), id)
         .await?
         .ok_or_else(|| Problem::not_found("the flow is not stored, or not any more"))?;
-    let mut body = flow_json(&ctx.site, &flow);
+    let mut body = flow_json(&call.site, &flow);
     body["devices"] = path
         .devices
         .iter()

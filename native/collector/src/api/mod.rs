@@ -2,27 +2,52 @@
 // Copyright The MidoInsights authors
 
 //! JSON under `/api/v1`: what pages show, from the same query object. Answers to bad questions are problems after RFC 9457.
+//!
+//! A call comes with a token (`Authorization: Bearer`) or from a signed-in browser; the type of [`Call`] says what it needs.
 
+mod account;
 mod alerts;
 mod balance;
+mod call;
+mod events;
 mod flows;
+mod site;
 mod topology;
+mod traffic;
 
 use axum::{
     Router,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{delete, get},
 };
 use serde_json::json;
 
-use crate::web::App;
+use std::collections::BTreeSet;
 
+use crate::{
+    accounts::{AccountError, Scope},
+    web::App,
+};
+
+use call::{AccountRead, AlertsRead, Anything, Call, Caller, Events, Flows, Reports, SiteAdmin, SiteRead, Topology, Traffic};
 pub(crate) use flows::flow_json;
 
 /// All routes of the API.
 pub(crate) fn routes() -> Router<App> {
     Router::new()
+        .route("/api/v1/account", get(account::about))
+        .route("/api/v1/account/sessions", get(account::sessions))
+        .route("/api/v1/account/tokens", get(account::tokens))
+        .route("/api/v1/sites", get(account::sites))
+        .route("/api/v1/sites/{site}/gateways", get(site::gateways))
+        .route("/api/v1/sites/{site}/settings", get(site::settings).put(site::set_settings))
+        .route("/api/v1/sites/{site}/fingerprints", get(site::fingerprints).post(site::add_fingerprint))
+        .route("/api/v1/sites/{site}/fingerprints/{fingerprint}", delete(site::delete_fingerprint))
+        .route("/api/v1/sites/{site}/events", get(events::list))
+        .route("/api/v1/sites/{site}/reports/tenants", get(traffic::tenants))
+        .route("/api/v1/sites/{site}/reports/networks", get(traffic::networks))
+        .route("/api/v1/sites/{site}/traffic/{kind}/{id}", get(traffic::device))
         .route("/api/v1/sites/{site}/flows", get(flows::list))
         .route("/api/v1/sites/{site}/flows/histogram", get(flows::histogram))
         .route("/api/v1/sites/{site}/flows/{flow}", get(flows::one))
@@ -43,24 +68,59 @@ pub(crate) struct Problem {
     detail: String,
     /// The parameter that is wrong, and where in it.
     at: Option<(&'static str, usize, usize)>,
+    /// The scope that is missing, and those that are there.
+    scopes: Option<(Scope, Vec<Scope>)>,
 }
 
 impl Problem {
     pub(crate) fn bad(parameter: &'static str, detail: String, at: std::ops::Range<usize>) -> Self {
         Self {
-            status: StatusCode::BAD_REQUEST,
-            title: "a parameter can't be read",
-            detail,
             at: Some((parameter, at.start, at.end)),
+            ..Self::of(StatusCode::BAD_REQUEST, "a parameter can't be read", detail)
         }
     }
 
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {
+        Self::of(StatusCode::NOT_FOUND, "not found", detail)
+    }
+
+    /// In the same words whether there is no such site or it is somebody else's.
+    pub(crate) fn no_site() -> Self {
+        Self::not_found("There is no such site in your account.")
+    }
+
+    pub(crate) fn unauthorized(detail: impl Into<String>) -> Self {
+        Self::of(StatusCode::UNAUTHORIZED, "nobody is signed in", detail)
+    }
+
+    /// The token is good, and not for this.
+    pub(crate) fn lacks(needed: Scope, has: &BTreeSet<Scope>) -> Self {
+        let detail = format!("the call needs a token with the scope {needed}");
         Self {
-            status: StatusCode::NOT_FOUND,
-            title: "not found",
+            scopes: Some((needed, has.iter().copied().collect())),
+            ..Self::of(StatusCode::FORBIDDEN, "the token lacks a scope", detail)
+        }
+    }
+
+    pub(crate) fn token_only() -> Self {
+        Self::of(
+            StatusCode::FORBIDDEN,
+            "a session is not enough",
+            "changes through the API are made with a token",
+        )
+    }
+
+    pub(crate) fn body(detail: impl Into<String>) -> Self {
+        Self::of(StatusCode::BAD_REQUEST, "the body can't be read", detail)
+    }
+
+    fn of(status: StatusCode, title: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            title,
             detail: detail.into(),
             at: None,
+            scopes: None,
         }
     }
 }
@@ -69,19 +129,29 @@ impl From<insights_store::StoreError> for Problem {
     fn from(error: insights_store::StoreError) -> Self {
         if matches!(error, insights_store::StoreError::OverBudget { .. }) {
             let detail = "the question reaches over more records than may be read at once; choose a shorter period or a narrower filter".to_owned();
-            return Self {
-                status: StatusCode::SERVICE_UNAVAILABLE,
-                title: "too much to read",
-                detail,
-                at: None,
-            };
+            return Self::of(StatusCode::SERVICE_UNAVAILABLE, "too much to read", detail);
         }
         tracing::error!(error = &error as &dyn std::error::Error, "API call failed to read the store");
-        Self {
-            status: StatusCode::INTERNAL_SERVER_ERROR,
-            title: "the store could not be read",
-            detail: "the service's log says why".to_owned(),
-            at: None,
+        Self::of(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the store could not be read",
+            "the service's log says why",
+        )
+    }
+}
+
+impl From<AccountError> for Problem {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::NoSite => Self::no_site(),
+            AccountError::Store(error) => error.into(),
+            AccountError::Hash => Self::of(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the account could not be read",
+                "the service's log says why",
+            ),
+            AccountError::Taken(_) => Self::of(StatusCode::CONFLICT, "there already", error.to_string()),
+            other => Self::of(StatusCode::BAD_REQUEST, "that can't be done", other.to_string()),
         }
     }
 }
@@ -105,11 +175,22 @@ impl IntoResponse for Problem {
             body["parameter"] = parameter.into();
             body["at"] = json!([from, to]);
         }
-        (
+        // What a client is to show to be let in (RFC 6750).
+        let mut challenge = (self.status == StatusCode::UNAUTHORIZED).then(|| "Bearer".to_owned());
+        if let Some((needed, has)) = self.scopes {
+            body["needed"] = json!(needed);
+            body["scopes"] = json!(has);
+            challenge = Some(format!("Bearer error=\"insufficient_scope\", scope=\"{needed}\""));
+        }
+        let mut response = (
             self.status,
             [(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"))],
             body.to_string(),
         )
-            .into_response()
+            .into_response();
+        if let Some(challenge) = challenge.and_then(|text| HeaderValue::try_from(text).ok()) {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
     }
 }

@@ -6,20 +6,17 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::Problem;
-use crate::{
-    site::{Kind, Site},
-    web::Ctx,
-};
+use super::{Call, Problem, Topology};
+use crate::site::{Kind, Site};
 
 /// Numbers of the dashboard.
-pub(super) async fn counts(ctx: Ctx) -> Json<Value> {
-    Json(json!({ "counts": ctx.site.counts(), "as_of_us": ctx.site.at_us() }))
+pub(super) async fn counts(call: Call<Topology>) -> Json<Value> {
+    Json(json!({ "counts": call.site.counts(), "as_of_us": call.site.at_us() }))
 }
 
 /// All objects of a kind, as pages show them.
-pub(super) async fn list(ctx: Ctx, Path((_, kind)): Path<(String, String)>) -> Result<Json<Value>, Problem> {
-    let site = &ctx.site;
+pub(super) async fn list(call: Call<Topology>, Path((_, kind)): Path<(String, String)>) -> Result<Json<Value>, Problem> {
+    let site = &call.site;
     let items = match find(&kind)? {
         Kind::Host => all(site.hosts()),
         Kind::TunnelZone => all(site.tunnel_zones()),
@@ -51,21 +48,21 @@ pub(super) async fn list(ctx: Ctx, Path((_, kind)): Path<(String, String)>) -> R
 }
 
 /// One object: what it is, how pages show it, the tables that agents and the cluster keep for it, and its fields as MidoNet has them.
-pub(super) async fn one(ctx: Ctx, Path((_, kind, id)): Path<(String, String, String)>) -> Result<Json<Value>, Problem> {
+pub(super) async fn one(call: Call<Topology>, Path((_, kind, id)): Path<(String, String, String)>) -> Result<Json<Value>, Problem> {
     if kind != Kind::Other.slug() {
         find(&kind)?;
     }
     let id: Uuid = id.parse().map_err(|_| Problem::not_found("an object is named by its UUID"))?;
-    let object = ctx
+    let object = call
         .site
         .describe(id)
         .ok_or_else(|| Problem::not_found("no object of this site has this UUID now"))?;
     Ok(Json(json!({
-        "view": view(&ctx.site, object.kind, id),
-        "tables": tables(&ctx.site, object.kind, id),
+        "view": view(&call.site, object.kind, id),
+        "tables": tables(&call.site, object.kind, id),
         "object": object,
-        "as_of_us": ctx.site.at_us(),
-        "raw": ctx.site.raw(id),
+        "as_of_us": call.site.at_us(),
+        "raw": call.site.raw(id),
     })))
 }
 

@@ -42,9 +42,11 @@ use tower_http::compression::CompressionLayer;
 
 pub use app::App;
 
-pub(crate) use context::Ctx;
+use context::Ctx;
+pub(crate) use device::meters_of;
 use error::WebError;
 use session::SignedIn;
+pub(crate) use session::{session_of, visitor};
 
 /// What a browser may do with a page: load from here, send forms here, nothing else. Charts and drawings set no inline styles.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; \
@@ -70,6 +72,8 @@ pub fn router(app: App) -> Router {
         .route("/account/sessions", get(account::sessions_page))
         .route("/account/sessions/end", post(account::end))
         .route("/account/sessions/end-others", post(account::end_others))
+        .route("/account/tokens", get(account::tokens_page).post(account::make_token))
+        .route("/account/tokens/revoke", post(account::revoke_token))
         .route("/account/fingerprints", post(account::add_fingerprint))
         .route(
             "/account/fingerprints/delete",
@@ -165,5 +169,10 @@ fn html(template: &impl askama::Template) -> Result<Response, WebError> {
 
 /// Width of the bins of a histogram of the API: as fine as that of the page.
 pub(crate) fn step_for(period: insights_store::Period) -> i64 {
-    chart::step_for(period, 140, 1_000_000)
+    step_within(period, 140, 1_000_000)
+}
+
+/// Width of steps so that a period has no more than so many.
+pub(crate) fn step_within(period: insights_store::Period, most: i64, least_us: i64) -> i64 {
+    chart::step_for(period, most, least_us)
 }

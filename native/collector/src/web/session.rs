@@ -33,11 +33,20 @@ impl FromRequestParts<App> for SignedIn {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, WebError> {
         let next = || WebError::SignIn(parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned());
-        let token = cookie(&parts.headers, app.secure).ok_or_else(next)?;
-        let session = app.accounts.session(&token, app.now_us()).await?.ok_or_else(next)?;
-        app.accounts.session_used(&session, &visitor(parts), app.now_us()).await;
-        Ok(Self(session))
+        session_of(parts, app).await?.map(Self).ok_or_else(next)
     }
+}
+
+/// The session of the cookie, if it is good.
+pub(crate) async fn session_of(parts: &Parts, app: &App) -> Result<Option<accounts::Session>, AccountError> {
+    let Some(token) = cookie(&parts.headers, app.secure) else {
+        return Ok(None);
+    };
+    let found = app.accounts.session(&token, app.now_us()).await?;
+    if let Some(session) = &found {
+        app.accounts.session_used(session, &visitor(parts), app.now_us()).await;
+    }
+    Ok(found)
 }
 
 #[derive(Template)]

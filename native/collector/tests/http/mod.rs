@@ -8,11 +8,28 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use insights_collector::web::{self, App};
+use insights_collector::{
+    clock::now_us,
+    query::scoped::Stores,
+    web::{self, App},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
+
+/// The manager of a service.
+pub fn app(service: &crate::service::Service) -> App {
+    App {
+        stores: Stores::new(service.store.clone()),
+        accounts: service.accounts.clone(),
+        sites: service.sites.clone(),
+        gateways: service.gateways.clone(),
+        secure: false,
+        sign_up: true,
+        clock: now_us,
+    }
+}
 
 /// Serves the manager until the test ends.
 pub async fn serve(app: App) -> SocketAddr {
@@ -27,6 +44,8 @@ pub async fn serve(app: App) -> SocketAddr {
 pub struct Client {
     address: SocketAddr,
     cookies: BTreeMap<String, String>,
+    /// The header `Authorization`.
+    pub authorization: Option<String>,
 }
 
 pub struct Answer {
@@ -51,7 +70,15 @@ impl Client {
         Self {
             address,
             cookies: BTreeMap::new(),
+            authorization: None,
         }
+    }
+
+    /// A program that shows a token.
+    pub fn with_token(address: SocketAddr, token: &str) -> Self {
+        let mut client = Self::new(address);
+        client.authorization = Some(format!("Bearer {token}"));
+        client
     }
 
     pub async fn signed_in(address: SocketAddr, email: &str, password: &str) -> Self {
@@ -70,13 +97,17 @@ impl Client {
         self.send("POST", path, Some(body)).await
     }
 
-    async fn send(&mut self, method: &str, path: &str, body: Option<String>) -> Answer {
+    pub async fn send(&mut self, method: &str, path: &str, body: Option<String>) -> Answer {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let cookies: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let body = body.unwrap_or_default();
+        let authorization = self
+            .authorization
+            .as_ref()
+            .map_or_else(String::new, |text| format!("authorization: {text}\r\n"));
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncookie: {}\r\ncontent-type: application/x-www-form-urlencoded\r\n\
-             content-length: {}\r\n\r\n{body}",
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncookie: {}\r\n{authorization}\
+             content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{body}",
             self.address,
             cookies.join("; "),
             body.len()

@@ -97,7 +97,7 @@ impl Service {
     }
 
     pub async fn sign_in(&self, email: &str) -> (Session, SiteScope) {
-        let client = "127.0.0.1".parse().unwrap();
+        let client: std::net::IpAddr = "127.0.0.1".parse().unwrap();
         let signed_in = self.accounts.sign_in(email, PASSWORD.to_owned(), client, now_us()).await.unwrap();
         let session = self.accounts.session(&signed_in.token, now_us()).await.unwrap().unwrap();
         let site: SiteId = self.accounts.sites(&session).await.unwrap()[0].id;

@@ -115,6 +115,8 @@ impl Catalog {
             end_sessions(tx, id, None)?;
             tx.execute("DELETE FROM account_tokens WHERE account = ?", [id.0.as_bytes()])
                 .map_err(failed("forget tokens"))?;
+            tx.execute("DELETE FROM api_tokens WHERE account = ?", [id.0.as_bytes()])
+                .map_err(failed("revoke tokens"))?;
             tx.execute(
                 "DELETE FROM site_keys WHERE site IN (SELECT id FROM sites WHERE account = ?)",
                 [id.0.as_bytes()],

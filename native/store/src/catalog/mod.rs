@@ -10,6 +10,7 @@ mod accounts;
 mod alert_outbox;
 mod alert_rules;
 mod alerts;
+mod api_tokens;
 mod counts;
 mod db;
 mod events;

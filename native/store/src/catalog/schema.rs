@@ -281,6 +281,20 @@ const STEPS: &[&str] = &[
     ALTER TABLE web_sessions ADD COLUMN client TEXT NOT NULL DEFAULT '';
     ALTER TABLE web_sessions ADD COLUMN browser TEXT NOT NULL DEFAULT '';
     UPDATE web_sessions SET used_us = created_us;",
+    // 8
+    "CREATE TABLE api_tokens (
+        id BLOB PRIMARY KEY,
+        account BLOB NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+        token_hash BLOB NOT NULL UNIQUE,
+        name TEXT NOT NULL,
+        scopes TEXT NOT NULL,
+        sites TEXT,
+        created_us INTEGER NOT NULL,
+        expires_us INTEGER,
+        used_us INTEGER,
+        client TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX api_tokens_account ON api_tokens (account);",
 ];
 
 /// Keeps a copy of a database that is about to be migrated beside it, `catalog.sqlite.v1` for one of version 1, in place of an earlier copy of

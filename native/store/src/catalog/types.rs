@@ -20,6 +20,26 @@ pub struct Account {
     pub created_us: i64,
 }
 
+/// What a program signs in with. The token itself is never stored.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ApiToken {
+    pub id: Uuid,
+    pub account: AccountId,
+    /// SHA-256 of the token.
+    pub token_hash: [u8; 32],
+    pub name: String,
+    /// Names with a blank between.
+    pub scopes: String,
+    /// `None` for all sites of the account.
+    pub sites: Option<Vec<SiteId>>,
+    pub created_us: i64,
+    /// `None`: it has no end.
+    pub expires_us: Option<i64>,
+    /// When and from which address it was last used.
+    pub used_us: Option<i64>,
+    pub client: String,
+}
+
 /// A signed-in browser. The token itself is never stored.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct WebSession {

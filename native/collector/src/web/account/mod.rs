@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The MidoInsights authors
 
-//! The account: details, password, keys of its sites, sessions.
+//! The account: details, password, keys of its sites, sessions, tokens of the API.
 
 mod overview;
 mod sessions;
+mod tokens;
 
 use axum::{http::StatusCode, response::Response};
 
@@ -17,6 +18,7 @@ use crate::accounts::{AccountError, Session};
 
 pub(crate) use overview::{add_fingerprint, add_site, change_email, confirm_delete, delete, delete_fingerprint, delete_page, page, password, rename};
 pub(crate) use sessions::{end, end_others, page as sessions_page};
+pub(crate) use tokens::{make as make_token, page as tokens_page, revoke as revoke_token};
 
 /// What all pages of the account have around them.
 struct Frame {
@@ -35,7 +37,11 @@ struct Frame {
 
 impl Frame {
     /// Path and name.
-    const TABS: [(&'static str, &'static str); 2] = [("/account", "Account"), ("/account/sessions", "Sessions")];
+    const TABS: [(&'static str, &'static str); 3] = [
+        ("/account", "Account"),
+        ("/account/sessions", "Sessions"),
+        ("/account/tokens", "API tokens"),
+    ];
 
     async fn new(app: &App, session: &Session, tab: &'static str, done: &'static str, error: String) -> Result<Self, WebError> {
         let sites = app.accounts.sites(session).await?;

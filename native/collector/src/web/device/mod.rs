@@ -12,6 +12,7 @@ mod rules;
 mod traffic;
 
 pub(crate) use neighbours::{Node, draw};
+pub(crate) use traffic::groups as meters_of;
 
 use axum::{
     extract::Path,
