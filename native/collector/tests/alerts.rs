@@ -10,13 +10,11 @@ mod service;
 
 use std::{path::Path, time::Duration};
 
-use http::{Client, serve};
+use http::{Client, app, serve};
 use insights_collector::{
     accounts::SiteScope,
     alerts::{AlertError, Alerts, Engine, EngineOptions, EngineParts},
     clock::now_us,
-    query::scoped::Stores,
-    web::App,
 };
 use insights_protocol::{
     Kind,
@@ -223,16 +221,7 @@ async fn losses_and_gateways_that_stay_away_are_told_and_rules_are_switched_off(
     .await;
 
     // What people see, and only those whose site it is.
-    let app = App {
-        stores: Stores::new(service.store.clone()),
-        accounts: service.accounts.clone(),
-        sites: service.sites.clone(),
-        gateways: service.gateways.clone(),
-        secure: false,
-        sign_up: true,
-        clock: now_us,
-    };
-    let address = serve(app).await;
+    let address = serve(app(&service)).await;
     let mut ada = Client::signed_in(address, "ada@example.org", PASSWORD).await;
     let base = format!("/s/{}/alerts", scope.site());
     let page = ada.get(&base).await;

@@ -15,8 +15,8 @@ use std::{
     net::IpAddr,
 };
 
-use http::{Client, serve};
-use insights_collector::{clock::now_us, query::params, query::scoped::Stores, web::App};
+use http::{Client, app, serve};
+use insights_collector::{clock::now_us, query::params};
 use insights_store::{Append, Cursor, FlowRow, Mac, Path, PathDevice, PathRule, Rows, SiteId, StreamId, StreamKind, Verdict};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::Value;
@@ -366,16 +366,7 @@ async fn page_api_and_file_agree_with_a_look_at_each_record() {
         .map(|at| record(&mut random, at, now - 1_800_000_000 + at as i64 * 1_000_003))
         .collect();
     fill(&service, site, &records).await;
-    let app = App {
-        stores: Stores::new(service.store.clone()),
-        accounts: service.accounts.clone(),
-        sites: service.sites.clone(),
-        gateways: service.gateways.clone(),
-        secure: false,
-        sign_up: true,
-        clock: now_us,
-    };
-    let mut client = Client::signed_in(serve(app).await, "ada@example.org", PASSWORD).await;
+    let mut client = Client::signed_in(serve(app(&service)).await, "ada@example.org", PASSWORD).await;
 
     // Which id the store gave to which record.
     let all: Value = asked(&mut client, site, "").await;

@@ -17,13 +17,11 @@ use std::{
     },
 };
 
-use http::{Client, between, serve};
+use http::{Client, app, between, serve};
 use insights_collector::{
     accounts::{Mailer, SiteScope},
     alerts::{Alerts, Courier, CourierParts, Format, NewReceiver, Webhook},
     clock::now_us,
-    query::scoped::Stores,
-    web::App,
 };
 use insights_store::catalog::{AlertChange, AlertDeed, AlertText, Level};
 use serde_json::Value;
@@ -213,16 +211,7 @@ async fn a_webhook_leads_out_only_and_follows_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let service = Service::start(dir.path()).await;
     let (_, scope) = service.account("ada@example.org").await;
-    let app = App {
-        stores: Stores::new(service.store.clone()),
-        accounts: service.accounts.clone(),
-        sites: service.sites.clone(),
-        gateways: service.gateways.clone(),
-        secure: false,
-        sign_up: true,
-        clock: now_us,
-    };
-    let address = serve(app).await;
+    let address = serve(app(&service)).await;
     let alerts = Alerts::new(service.store.catalog().clone());
     let status = Arc::new(AtomicU16::new(307));
     let (port, mut requests) = web_server(status).await;
