@@ -43,6 +43,7 @@ pub async fn run(config: Config) -> Result<()> {
     let options = StoreOptions {
         memory_bytes: config.memory_bytes,
         query_memory_bytes: config.query_memory_bytes,
+        key_file: config.profile_key_file.clone(),
         ..StoreOptions::new(store_dir(&config.data_dir))
     };
     let store = Store::open(options).await.context("open the store")?;

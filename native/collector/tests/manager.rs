@@ -9,6 +9,7 @@ mod http;
 mod service;
 
 use http::{Client, app, serve};
+use insights_collector::accounts::Signed;
 use insights_protocol::control::{CommandDone, CommandKind, Settings, ToGateway, ToService};
 use insights_store::{
     Period,
@@ -80,7 +81,7 @@ async fn sessions_are_shown_and_ended_on_the_page() {
 async fn a_switch_reaches_the_gateway_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let service = Service::start(dir.path()).await;
-    let (_, scope) = service.account("ada@example.org").await;
+    let (session, scope) = service.account("ada@example.org").await;
     let identity = service.known_key(&scope).await;
     let mut gateway = Gateway::connect(&service, &identity, Uuid::from_u128(1), 1).await;
     let address = serve(app(&service)).await;
@@ -110,7 +111,10 @@ async fn a_switch_reaches_the_gateway_at_once() {
     assert_eq!(got.metering_interval_s, 15);
     let events = told(&service, scope.site(), "account.settings").await;
     assert_eq!(events.len(), 2);
-    assert!(events[1].event.text.contains("topology, state, metering;") && events[1].event.fields.contains("ada@example.org"));
+    assert!(events[1].event.text.contains("topology, state, metering;") && events[1].event.fields.contains(&session.account().to_string()));
+    // The catalogue knows who it was, the page how they are called.
+    let page = client.get(&format!("/s/{}/events?kind=account", scope.site())).await;
+    assert!(page.body.contains("by ada@example.org"), "{}", page.body);
     service.stop().await;
 }
 

@@ -22,6 +22,8 @@ pub struct Store {
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
     pub dir: PathBuf,
+    /// The key that names and addresses in the catalogue are sealed with; made when it is not there.
+    pub key_file: PathBuf,
     /// Rows in memory, bytes: above it, appends wait until enough is in files.
     pub memory_bytes: usize,
     /// A site's rows of a kind go to a file when there are so many of them.
@@ -74,9 +76,12 @@ impl Default for Retention {
 
 impl StoreOptions {
     /// Bounds for a small machine: half a GB for rows, as much for questions.
+    /// The key is beside the catalogue, as in trials and tests.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
+        let dir = dir.into();
         Self {
-            dir: dir.into(),
+            key_file: dir.join("profile.key"),
+            dir,
             memory_bytes: 512 << 20,
             // A row group of the files.
             flush_rows: 131_072 * 4,
@@ -97,7 +102,7 @@ impl Store {
     /// Opens or creates the embedded store of a folder and takes up what a crash left.
     pub async fn open(options: StoreOptions) -> Result<Self, StoreError> {
         blocking(move || {
-            let catalog = Catalog::open(&options.dir)?;
+            let catalog = Catalog::open_with(&options.dir, &options.key_file)?;
             let series = Embedded::open(&options, catalog.clone())?;
             Ok(Self {
                 series: Arc::new(series),

@@ -48,15 +48,15 @@ impl Accounts {
         self.tell(scope, told, now_us).await;
     }
 
-    /// Keeps an act with the address of the account that did it. It is done by then: that it can't be kept is no failure of it.
+    /// Keeps an act with the id of the account that did it, which pages show as its address. It is done by then: that it can't be kept is no
+    /// failure of it.
     pub(super) async fn tell(&self, scope: &SiteScope, told: Told, now_us: i64) {
-        let by = self.catalog.account(scope.account()).await.ok().flatten().map(|account| account.email);
         let event = NewEvent {
             at_us: now_us,
             level: Level::Info,
             kind: told.kind.to_owned(),
             text: told.text,
-            fields: serde_json::json!({ "by": by }).to_string(),
+            fields: serde_json::json!({ "by": scope.account() }).to_string(),
             gateway: told.gateway,
             loss: None,
         };

@@ -87,6 +87,12 @@ pub enum FingerprintCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Seal everything anew with a new key, and take the old one out of the file; the service may run meanwhile
+    Rotate,
+}
+
 #[derive(Args, Debug)]
 pub struct SiteArg {
     /// Name or id of the site
@@ -96,8 +102,8 @@ pub struct SiteArg {
 
 const GB: u64 = 1_000_000_000;
 
-pub(super) async fn account(dir: &Path, command: AccountCommand) -> Result<()> {
-    let accounts = open(dir).await?;
+pub(super) async fn account(dir: &Path, key: &Path, command: AccountCommand) -> Result<()> {
+    let accounts = open(dir, key).await?;
     match command {
         AccountCommand::Add { email, name, password } => {
             let (password, made) = password.read()?;
@@ -125,8 +131,8 @@ pub(super) async fn account(dir: &Path, command: AccountCommand) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn site(dir: &Path, command: SiteCommand) -> Result<()> {
-    let accounts = open(dir).await?;
+pub(super) async fn site(dir: &Path, key: &Path, command: SiteCommand) -> Result<()> {
+    let accounts = open(dir, key).await?;
     match command {
         SiteCommand::Add { account, name, quota } => {
             let account = find_account(accounts.catalog(), &account).await?;
@@ -147,8 +153,8 @@ pub(super) async fn site(dir: &Path, command: SiteCommand) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn fingerprint(dir: &Path, command: FingerprintCommand) -> Result<()> {
-    let accounts = open(dir).await?;
+pub(super) async fn fingerprint(dir: &Path, key: &Path, command: FingerprintCommand) -> Result<()> {
+    let accounts = open(dir, key).await?;
     match command {
         FingerprintCommand::Add { site, label, fingerprint } => {
             let site = find_site(accounts.catalog(), &site.site).await?;
@@ -179,6 +185,20 @@ pub(super) async fn fingerprint(dir: &Path, command: FingerprintCommand) -> Resu
     Ok(())
 }
 
+pub(super) async fn key(dir: &Path, key: &Path, command: KeyCommand) -> Result<()> {
+    let accounts = open(dir, key).await?;
+    match command {
+        KeyCommand::Rotate => {
+            accounts.catalog().change_key().await?;
+            say(format_args!(
+                "{} holds a new key; copies of the old one open older copies of the catalogue only",
+                key.display()
+            ))?;
+        }
+    }
+    Ok(())
+}
+
 impl PasswordArgs {
     /// The password, and whether it was made here.
     fn read(&self) -> Result<(String, bool)> {
@@ -197,15 +217,15 @@ impl PasswordArgs {
     }
 }
 
-async fn open(dir: &Path) -> Result<Accounts> {
+async fn open(dir: &Path, key: &Path) -> Result<Accounts> {
     if !dir.exists() {
         bail!(
             "{} is not there; run `insights-collector init` first, or name another folder with --data-dir",
             dir.display()
         );
     }
-    let dir = store_dir(dir);
-    let catalog = tokio::task::spawn_blocking(move || Catalog::open(&dir)).await??;
+    let (dir, key) = (store_dir(dir), key.to_owned());
+    let catalog = tokio::task::spawn_blocking(move || Catalog::open_with(&dir, &key)).await??;
     Ok(Accounts::new(catalog))
 }
 

@@ -37,7 +37,7 @@ pub struct InitArgs {
 }
 
 #[allow(clippy::print_stdout, reason = "what the person asked for")]
-pub(super) fn run(data_dir: &Path, args: &InitArgs) -> Result<()> {
+pub(super) fn run(data_dir: &Path, key_file: &Path, args: &InitArgs) -> Result<()> {
     let tls = data_dir.join("tls");
     DirBuilder::new()
         .recursive(true)
@@ -46,6 +46,7 @@ pub(super) fn run(data_dir: &Path, args: &InitArgs) -> Result<()> {
         .with_context(|| format!("create {}", tls.display()))?;
     let [ca_pem, ca_key, pem, key] = ["ca.pem", "ca.key", "server.pem", "server.key"].map(|name| tls.join(name));
 
+    let made = make_profile_key(key_file)?;
     if args.if_missing && pem.exists() && key.exists() {
         return Ok(());
     }
@@ -80,8 +81,23 @@ pub(super) fn run(data_dir: &Path, args: &InitArgs) -> Result<()> {
 
     println!("Certificate for {} in {}", args.names.join(", "), pem.display());
     println!("Give {} to the gateways: insights_cloud.gateway.ca_file", ca_pem.display());
+    if made {
+        println!(
+            "Key of names and addresses in {}: keep a copy, apart from copies of the data",
+            key_file.display()
+        );
+    }
     println!("Next: insights-collector account add, site add, fingerprint add, serve");
     Ok(())
+}
+
+/// Makes the key that names and addresses are sealed with, unless there is one.
+fn make_profile_key(path: &Path) -> Result<bool> {
+    if path.exists() {
+        return Ok(false);
+    }
+    insights_store::catalog::make_key_file(path)?;
+    Ok(true)
 }
 
 fn authority_params(now: OffsetDateTime) -> CertificateParams {
@@ -132,13 +148,14 @@ mod tests {
             renew,
             if_missing: false,
         };
-        run(dir.path(), &args(false)).unwrap();
+        run(dir.path(), &dir.path().join("profile.key"), &args(false)).unwrap();
         let read = |name: &str| fs::read_to_string(dir.path().join("tls").join(name)).unwrap();
         let (authority, server) = (read("ca.pem"), read("server.pem"));
-        assert!(run(dir.path(), &args(false)).is_err());
+        assert!(run(dir.path(), &dir.path().join("profile.key"), &args(false)).is_err());
         assert_eq!(read("server.pem"), server);
         run(
             dir.path(),
+            &dir.path().join("profile.key"),
             &InitArgs {
                 if_missing: true,
                 ..args(false)
@@ -146,7 +163,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(read("server.pem"), server);
-        run(dir.path(), &args(true)).unwrap();
+        run(dir.path(), &dir.path().join("profile.key"), &args(true)).unwrap();
         assert_eq!(read("ca.pem"), authority);
         assert_ne!(read("server.pem"), server);
         for name in ["ca.key", "server.key"] {

@@ -48,6 +48,9 @@ pub enum Command {
     /// Keys of gateways that may send for a site
     #[command(subcommand)]
     Fingerprint(accounts::FingerprintCommand),
+    /// The key that names and addresses of people are sealed with
+    #[command(subcommand)]
+    Key(accounts::KeyCommand),
     /// Write man pages or shell completion
     #[command(hide = true, subcommand)]
     Generate(generate::GenerateCommand),
@@ -59,12 +62,14 @@ pub async fn run(common: &Common, command: Command) -> Result<()> {
         return generate::run(command);
     }
     let dir = common.data_dir()?;
+    let key = common.profile_key_file()?;
     leave_to_its_owner(&dir)?;
     match command {
-        Command::Init(args) => init::run(&dir, &args),
-        Command::Account(command) => accounts::account(&dir, command).await,
-        Command::Site(command) => accounts::site(&dir, command).await,
-        Command::Fingerprint(command) => accounts::fingerprint(&dir, command).await,
+        Command::Init(args) => init::run(&dir, &key, &args),
+        Command::Account(command) => accounts::account(&dir, &key, command).await,
+        Command::Site(command) => accounts::site(&dir, &key, command).await,
+        Command::Fingerprint(command) => accounts::fingerprint(&dir, &key, command).await,
+        Command::Key(command) => accounts::key(&dir, &key, command).await,
         Command::Serve(_) | Command::Generate(_) => bail!("serve is not a command of this kind"),
     }
 }

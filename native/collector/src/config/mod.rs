@@ -22,6 +22,10 @@ pub struct Common {
     /// Configuration file, TOML; flags and the environment come before it [default: /etc/insights-collector.toml if it is there]
     #[arg(long, env = "INSIGHTS_CONFIG", value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
+
+    /// The key that names and addresses of people are sealed with [default: DATA_DIR/profile.key, which `init` makes]
+    #[arg(long, env = "INSIGHTS_PROFILE_KEY_FILE", value_name = "FILE", global = true)]
+    pub profile_key_file: Option<PathBuf>,
 }
 
 /// Options of `serve`. Each has the same name as a flag, as `INSIGHTS_…` in the environment, and in the configuration file with `_` for `-`.
@@ -111,6 +115,10 @@ pub struct ServeArgs {
     /// Only in the configuration file: where the data is; `--data-dir` comes before it
     #[arg(skip)]
     pub data_dir: Option<PathBuf>,
+
+    /// Only in the configuration file: the key of names and addresses; `--profile-key-file` comes before it
+    #[arg(skip)]
+    pub profile_key_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, ValueEnum)]
@@ -125,6 +133,7 @@ pub enum LogFormat {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     pub data_dir: PathBuf,
+    pub profile_key_file: PathBuf,
     pub ingest_listen: SocketAddr,
     pub web_listen: SocketAddr,
     pub web_secure: bool,
@@ -191,6 +200,17 @@ impl Common {
             None => Ok(self.file()?.data_dir.unwrap_or_else(|| DEFAULT_DATA_DIR.into())),
         }
     }
+
+    /// Where the key of names and addresses is.
+    pub fn profile_key_file(&self) -> Result<PathBuf, ConfigError> {
+        match &self.profile_key_file {
+            Some(path) => Ok(path.clone()),
+            None => match self.file()?.profile_key_file {
+                Some(path) => Ok(path),
+                None => Ok(self.data_dir()?.join("profile.key")),
+            },
+        }
+    }
 }
 
 impl Config {
@@ -229,6 +249,7 @@ impl Config {
         };
         let webhook_allow = allow.iter().map(prefix).collect::<Result<Vec<AllowedPrefix>, _>>()?;
         Ok(Config {
+            profile_key_file: common.profile_key_file()?,
             ingest_listen: flags
                 .ingest_listen
                 .or(file.ingest_listen)
@@ -312,8 +333,8 @@ mod tests {
         (
             dir,
             Common {
-                data_dir: None,
                 config: Some(path),
+                ..Common::default()
             },
         )
     }
@@ -368,8 +389,8 @@ mod tests {
         let error = Config::new(&wrong, ServeArgs::default()).unwrap_err().to_string();
         assert_eq!(error, "memory-mib is 1: must be 16 to 1048576 MiB");
         let missing = Common {
-            data_dir: None,
             config: Some("/nonexistent/c.toml".into()),
+            ..Common::default()
         };
         assert!(matches!(Config::new(&missing, ServeArgs::default()), Err(ConfigError::Read { .. })));
     }

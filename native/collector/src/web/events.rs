@@ -9,6 +9,8 @@ use askama::Template;
 use axum::response::Response;
 use insights_store::catalog::{EventQuery, Level};
 
+use crate::accounts::{Session, Signed};
+
 use super::{
     changes,
     context::Ctx,
@@ -135,7 +137,7 @@ async fn lines(ctx: &Ctx, kind: &str, find: &str, limit: usize) -> Result<Vec<Li
                 state,
                 word,
                 link: alert_link(ctx, &event.kind, &event.fields),
-                about: fields(&event.fields, &gateway),
+                about: fields(&event.fields, &gateway, &ctx.session),
                 kind: event.kind,
                 text: event.text,
             });
@@ -175,13 +177,15 @@ fn alert_link(ctx: &Ctx, kind: &str, fields: &str) -> String {
 }
 
 /// Fields of an event in one line.
-fn fields(json: &str, gateway: &str) -> String {
+fn fields(json: &str, gateway: &str, session: &Session) -> String {
     let mut parts: Vec<String> = Vec::new();
     if !gateway.is_empty() {
         parts.push(gateway.to_owned());
     }
     if let Ok(serde_json::Value::Object(fields)) = serde_json::from_str(json) {
         parts.extend(fields.iter().map(|(name, value)| match value {
+            // A site has one account, and only its sessions and tokens do anything to it.
+            serde_json::Value::String(id) if *id == session.account().to_string() => format!("{name} {}", session.email),
             serde_json::Value::String(text) => format!("{name} {text}"),
             other => format!("{name} {other}"),
         }));

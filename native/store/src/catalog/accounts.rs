@@ -4,20 +4,30 @@
 use rusqlite::{ErrorCode, OptionalExtension, Row, params};
 use uuid::Uuid;
 
-use super::{Account, Catalog, sessions::end_sessions};
+use super::{
+    Account, Catalog,
+    sealing::{EMAIL, NAME},
+    sessions::end_sessions,
+    vault::Seals,
+};
 use crate::{StoreError, ids::AccountId};
 
 impl Catalog {
     /// Fails with [`StoreError::Taken`] when the e-mail address has an account.
     pub async fn create_account(&self, account: Account) -> Result<(), StoreError> {
+        let vault = self.vault();
         self.write(move |tx| {
+            let seals = vault.seals(tx)?;
+            let id = account.id.0.as_bytes();
+            let email = seals.seal(&[EMAIL, id], &account.email)?;
+            let name = seals.seal(&[NAME, id], &account.name)?;
             tx.prepare_cached("INSERT INTO accounts (id, email, email_key, name, password_hash, created_us) VALUES (?, ?, ?, ?, ?, ?)")
                 .and_then(|mut insert| {
                     insert.execute(params![
-                        account.id.0.as_bytes(),
-                        account.email,
-                        email_key(&account.email),
-                        account.name,
+                        id,
+                        email,
+                        seals.look_up(&account.email),
+                        name,
                         account.password_hash,
                         account.created_us
                     ])
@@ -29,51 +39,71 @@ impl Catalog {
     }
 
     pub async fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
+        let vault = self.vault();
         self.read(move |db| {
-            db.prepare_cached("SELECT id, email, name, password_hash, created_us FROM accounts WHERE id = ? AND deleted_us IS NULL")
+            let found = db
+                .prepare_cached("SELECT id, email, name, password_hash, created_us FROM accounts WHERE id = ? AND deleted_us IS NULL")
                 .and_then(|mut select| select.query_row([id.0.as_bytes()], account).optional())
-                .map_err(StoreError::catalog("read an account"))
+                .map_err(StoreError::catalog("read an account"))?;
+            found.map(|account| opened(&vault.seals(db)?, account)).transpose()
         })
         .await
     }
 
     pub async fn account_by_email(&self, email: &str) -> Result<Option<Account>, StoreError> {
-        let key = email_key(email);
+        let (vault, email) = (self.vault(), email.to_owned());
         self.read(move |db| {
-            db.prepare_cached("SELECT id, email, name, password_hash, created_us FROM accounts WHERE email_key = ? AND deleted_us IS NULL")
-                .and_then(|mut select| select.query_row([key], account).optional())
-                .map_err(StoreError::catalog("read an account"))
+            let seals = vault.seals(db)?;
+            let found = db
+                .prepare_cached("SELECT id, email, name, password_hash, created_us FROM accounts WHERE email_key = ? AND deleted_us IS NULL")
+                .and_then(|mut select| select.query_row([seals.look_up(&email)], account).optional())
+                .map_err(StoreError::catalog("read an account"))?;
+            found.map(|account| opened(&seals, account)).transpose()
         })
         .await
     }
 
     /// By e-mail address.
     pub async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
+        let vault = self.vault();
         self.read(move |db| {
-            db.prepare_cached("SELECT id, email, name, password_hash, created_us FROM accounts WHERE deleted_us IS NULL ORDER BY email_key")
+            let seals = vault.seals(db)?;
+            let sealed: Vec<_> = db
+                .prepare_cached("SELECT id, email, name, password_hash, created_us FROM accounts WHERE deleted_us IS NULL")
                 .and_then(|mut select| select.query_map([], account)?.collect())
-                .map_err(StoreError::catalog("list accounts"))
+                .map_err(StoreError::catalog("list accounts"))?;
+            let mut accounts = sealed.into_iter().map(|account| opened(&seals, account)).collect::<Result<Vec<_>, _>>()?;
+            accounts.sort_by_cached_key(|account| account.email.to_lowercase());
+            Ok(accounts)
         })
         .await
     }
 
     pub async fn rename_account(&self, id: AccountId, name: String) -> Result<(), StoreError> {
-        self.change_account(
-            "rename an account",
-            "UPDATE accounts SET name = ?2 WHERE id = ?1 AND deleted_us IS NULL",
-            id,
-            name,
-        )
+        let vault = self.vault();
+        self.write(move |tx| {
+            let name = vault.seals(tx)?.seal(&[NAME, id.0.as_bytes()], &name)?;
+            let changed = tx
+                .execute(
+                    "UPDATE accounts SET name = ?2 WHERE id = ?1 AND deleted_us IS NULL",
+                    params![id.0.as_bytes(), name],
+                )
+                .map_err(StoreError::catalog("rename an account"))?;
+            if changed == 0 { Err(StoreError::Missing("account")) } else { Ok(()) }
+        })
         .await
     }
 
     /// Fails with [`StoreError::Taken`] when another account has the address.
     pub async fn set_email(&self, id: AccountId, email: String) -> Result<(), StoreError> {
+        let vault = self.vault();
         self.write(move |tx| {
+            let seals = vault.seals(tx)?;
+            let sealed = seals.seal(&[EMAIL, id.0.as_bytes()], &email)?;
             let changed = tx
                 .execute(
                     "UPDATE accounts SET email = ?2, email_key = ?3 WHERE id = ?1 AND deleted_us IS NULL",
-                    params![id.0.as_bytes(), email, email_key(&email)],
+                    params![id.0.as_bytes(), sealed, seals.look_up(&email)],
                 )
                 .map_err(taken("e-mail address", "change an e-mail address"))?;
             if changed == 0 { Err(StoreError::Missing("account")) } else { Ok(()) }
@@ -131,23 +161,9 @@ impl Catalog {
         })
         .await
     }
-
-    async fn change_account(&self, operation: &'static str, sql: &'static str, id: AccountId, value: String) -> Result<(), StoreError> {
-        self.write(
-            move |tx| match tx.execute(sql, params![id.0.as_bytes(), value]).map_err(StoreError::catalog(operation))? {
-                0 => Err(StoreError::Missing("account")),
-                _ => Ok(()),
-            },
-        )
-        .await
-    }
 }
 
-/// Addresses that differ only in case are one account: no provider in use tells them apart, people type them either way.
-fn email_key(email: &str) -> String {
-    email.trim().to_lowercase()
-}
-
+/// As it is in the catalogue: sealed.
 pub(super) fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
     Ok(Account {
         id: AccountId(Uuid::from_bytes(row.get(0)?)),
@@ -155,6 +171,16 @@ pub(super) fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
         name: row.get(2)?,
         password_hash: row.get(3)?,
         created_us: row.get(4)?,
+    })
+}
+
+/// An account with its name and address in clear.
+pub(super) fn opened(seals: &Seals, sealed: Account) -> Result<Account, StoreError> {
+    let id = sealed.id.0.as_bytes();
+    Ok(Account {
+        email: seals.open(&[EMAIL, id], &sealed.email)?,
+        name: seals.open(&[NAME, id], &sealed.name)?,
+        ..sealed
     })
 }
 

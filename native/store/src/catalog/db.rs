@@ -10,7 +10,7 @@ use std::{
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
-use super::schema;
+use super::{schema, sealing, vault::Vault};
 use crate::{StoreError, log::create_dir};
 
 /// How long a writer waits for another process (the command line beside the service) before it gives up.
@@ -30,16 +30,25 @@ pub struct Catalog {
 
 struct Inner {
     path: PathBuf,
+    vault: Vault,
     /// The one writer of this process: SQLite has one at a time anyway, and waiting here is fair and needs no polling.
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
 }
 
 impl Catalog {
-    /// Opens or creates the catalogue of a store's folder and brings it to this version's form. Blocks.
+    /// [`Catalog::open_with`] and the key in `profile.key` beside it: for trials and tests, since who copies the folder has both.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         create_dir(dir)?;
+        Self::open_with(dir, &dir.join("profile.key"))
+    }
+
+    /// Opens or creates the catalogue of a store's folder and brings it to this version's form. Names and addresses are sealed with the key
+    /// in a file, which is made when it is not there. Blocks.
+    pub fn open_with(dir: &Path, key_file: &Path) -> Result<Self, StoreError> {
+        create_dir(dir)?;
         let path = dir.join("catalog.sqlite");
+        let vault = Vault::open(key_file)?;
         let mut writer = Connection::open(&path).map_err(StoreError::catalog("open"))?;
         restrict(&path)?;
         configure(&writer)?;
@@ -56,10 +65,15 @@ impl Catalog {
         if let Some(copy) = schema::back_up(&writer, &path)? {
             log::info!("migrating {}; a copy of its form before is kept in {}", path.display(), copy.display());
         }
-        schema::migrate(&mut writer, &path.display().to_string())?;
+        schema::migrate(&mut writer, &path.display().to_string(), &vault)?;
+        // A wrong key file is told now and not to the first who signs in.
+        vault.seals(&writer)?;
+        sealing::scrub(&writer)?;
+        schema::remove_open_copies(&path);
         Ok(Self {
             inner: Arc::new(Inner {
                 path,
+                vault,
                 writer: Mutex::new(writer),
                 readers: Mutex::new(Vec::new()),
             }),
@@ -78,6 +92,24 @@ impl Catalog {
             Ok((other << 32) ^ (writer.total_changes() as i64))
         })
         .await
+    }
+
+    /// Seals all names and addresses anew, with a new key, and takes the old one out of the file. Other processes go on with the new one.
+    pub async fn change_key(&self) -> Result<(), StoreError> {
+        let catalog = self.clone();
+        blocking(move || {
+            let new = catalog.inner.vault.add()?;
+            let vault = catalog.inner.vault.clone();
+            let key = new.clone();
+            catalog.write_now(|tx| sealing::seal_anew(tx, &vault, &key))?;
+            sealing::scrub(&catalog.inner.writer.lock())?;
+            catalog.inner.vault.keep_only(&new)
+        })
+        .await
+    }
+
+    pub(super) fn vault(&self) -> Vault {
+        self.inner.vault.clone()
     }
 
     /// One transaction: all of `work` or nothing.

@@ -7,10 +7,12 @@ use std::{
     fs::OpenOptions,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::{sealing, vault::Vault};
 use crate::StoreError;
 
 /// `user_version` of the database is the number of steps that it has seen.
@@ -295,7 +297,32 @@ const STEPS: &[&str] = &[
         client TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX api_tokens_account ON api_tokens (account);",
+    // 9: from here on names and addresses are sealed, see `sealing`.
+    "CREATE TABLE vault (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        key BLOB NOT NULL,
+        scrubbed INTEGER NOT NULL
+    ) STRICT;",
 ];
+
+/// The first form in which names and addresses are sealed.
+const SEALED_FROM: u32 = 9;
+
+/// How long a copy of an older form, in which they are not, is kept for going back.
+const OPEN_COPY_AGE: Duration = Duration::from_secs(14 * 86_400);
+
+/// Removes copies of forms with names and addresses in clear once nobody will go back to them.
+pub(super) fn remove_open_copies(path: &Path) {
+    for form in 1..SEALED_FROM {
+        let copy = PathBuf::from(format!("{}.v{form}", path.display()));
+        let old = std::fs::metadata(&copy)
+            .and_then(|copy| copy.modified())
+            .is_ok_and(|at| at.elapsed().is_ok_and(|age| age > OPEN_COPY_AGE));
+        if old && std::fs::remove_file(&copy).is_ok() {
+            log::info!("removed {}: it had names and addresses in clear", copy.display());
+        }
+    }
+}
 
 /// Keeps a copy of a database that is about to be migrated beside it, `catalog.sqlite.v1` for one of version 1, in place of an earlier copy of
 /// that version. The version before can be run on it again. No copy is made of a new database or one that needs no migration.
@@ -326,7 +353,7 @@ pub(super) fn back_up(connection: &Connection, path: &Path) -> Result<Option<Pat
 }
 
 /// Brings the database to this version's form. Several processes may try at once.
-pub(super) fn migrate(connection: &mut Connection, path: &str) -> Result<(), StoreError> {
+pub(super) fn migrate(connection: &mut Connection, path: &str, vault: &Vault) -> Result<(), StoreError> {
     let failed = StoreError::catalog;
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -348,6 +375,7 @@ pub(super) fn migrate(connection: &mut Connection, path: &str) -> Result<(), Sto
     transaction
         .pragma_update(None, "user_version", known)
         .map_err(failed("write the version"))?;
+    sealing::seal_all(&transaction, vault)?;
     transaction.commit().map_err(failed("commit the migration"))
 }
 
@@ -370,7 +398,8 @@ mod tests {
         // A copy that an earlier attempt left is of no use any more.
         std::fs::write(dir.path().join("catalog.sqlite.v1"), "half").unwrap();
         let copy = back_up(&connection, &path).unwrap().expect("an old one");
-        migrate(&mut connection, "catalog.sqlite").unwrap();
+        let vault = Vault::open(&dir.path().join("profile.key")).unwrap();
+        migrate(&mut connection, "catalog.sqlite", &vault).unwrap();
         assert_eq!(back_up(&connection, &path).unwrap(), None, "a migrated one");
 
         assert_eq!(std::fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);

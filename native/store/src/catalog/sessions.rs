@@ -4,7 +4,10 @@
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use uuid::Uuid;
 
-use super::{Account, Catalog, WebSession, accounts::account};
+use super::{
+    Account, Catalog, WebSession,
+    accounts::{account, opened},
+};
 use crate::{StoreError, ids::AccountId};
 
 /// Of a session, behind the columns of its account.
@@ -43,18 +46,23 @@ impl Catalog {
 
     /// The session and its account, unless it is over.
     pub async fn session(&self, token_hash: [u8; 32], now_us: i64) -> Result<Option<(WebSession, Account)>, StoreError> {
+        let vault = self.vault();
         self.read(move |db| {
-            db.prepare_cached(&format!(
-                "SELECT a.id, a.email, a.name, a.password_hash, a.created_us, {COLUMNS}
+            let found = db
+                .prepare_cached(&format!(
+                    "SELECT a.id, a.email, a.name, a.password_hash, a.created_us, {COLUMNS}
                  FROM web_sessions s JOIN accounts a ON a.id = s.account
                  WHERE s.token_hash = ? AND s.expires_us > ? AND a.deleted_us IS NULL"
-            ))
-            .and_then(|mut select| {
-                select
-                    .query_row(params![token_hash, now_us], |row| Ok((session(row, 5)?, account(row)?)))
-                    .optional()
-            })
-            .map_err(StoreError::catalog("read a session"))
+                ))
+                .and_then(|mut select| {
+                    select
+                        .query_row(params![token_hash, now_us], |row| Ok((session(row, 5)?, account(row)?)))
+                        .optional()
+                })
+                .map_err(StoreError::catalog("read a session"))?;
+            found
+                .map(|(session, account)| Ok((session, opened(&vault.seals(db)?, account)?)))
+                .transpose()
         })
         .await
     }

@@ -3,18 +3,23 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{AccountToken, Catalog, TokenPurpose};
+use super::{
+    AccountToken, Catalog, TokenPurpose,
+    sealing::{TOKEN_EMAIL, TOKEN_PAYLOAD},
+};
 use crate::{StoreError, ids::AccountId};
 
 impl Catalog {
     /// Keeps a token; an older one for the same purpose and address is forgotten, so that the last mail is the one that counts. When
     /// `most` are kept, those that end first go.
     pub async fn create_token(&self, token: AccountToken, most: usize) -> Result<(), StoreError> {
+        let vault = self.vault();
         self.write(move |tx| {
             let failed = StoreError::catalog;
+            let seals = vault.seals(tx)?;
             tx.execute(
                 "DELETE FROM account_tokens WHERE purpose = ? AND email_key = ?",
-                params![token.purpose.name(), token.email.trim().to_lowercase()],
+                params![token.purpose.name(), seals.look_up(&token.email)],
             )
             .map_err(failed("forget an older token"))?;
             tx.execute(
@@ -29,9 +34,9 @@ impl Catalog {
                     token.token_hash,
                     token.purpose.name(),
                     token.account.map(|id| id.0.into_bytes()),
-                    token.email,
-                    token.email.trim().to_lowercase(),
-                    token.payload,
+                    seals.seal(&[TOKEN_EMAIL, &token.token_hash], &token.email)?,
+                    seals.look_up(&token.email),
+                    seals.seal(&[TOKEN_PAYLOAD, &token.token_hash], &token.payload)?,
                     token.expires_us
                 ],
             )
@@ -43,26 +48,35 @@ impl Catalog {
 
     /// The token, unless it is over or for something else. It stays.
     pub async fn token(&self, token_hash: [u8; 32], purpose: TokenPurpose, now_us: i64) -> Result<Option<AccountToken>, StoreError> {
+        let vault = self.vault();
         self.read(move |db| {
-            db.prepare_cached(
-                "SELECT account, email, payload, expires_us FROM account_tokens WHERE token_hash = ? AND purpose = ? AND expires_us > ?",
-            )
-            .and_then(|mut select| {
-                select
-                    .query_row(params![token_hash, purpose.name(), now_us], |row| {
-                        let account: Option<[u8; 16]> = row.get(0)?;
-                        Ok(AccountToken {
-                            token_hash,
-                            purpose,
-                            account: account.map(|id| AccountId(uuid::Uuid::from_bytes(id))),
-                            email: row.get(1)?,
-                            payload: row.get(2)?,
-                            expires_us: row.get(3)?,
+            let found = db
+                .prepare_cached(
+                    "SELECT account, email, payload, expires_us FROM account_tokens WHERE token_hash = ? AND purpose = ? AND expires_us > ?",
+                )
+                .and_then(|mut select| {
+                    select
+                        .query_row(params![token_hash, purpose.name(), now_us], |row| {
+                            let account: Option<[u8; 16]> = row.get(0)?;
+                            Ok(AccountToken {
+                                token_hash,
+                                purpose,
+                                account: account.map(|id| AccountId(uuid::Uuid::from_bytes(id))),
+                                email: row.get(1)?,
+                                payload: row.get(2)?,
+                                expires_us: row.get(3)?,
+                            })
                         })
-                    })
-                    .optional()
-            })
-            .map_err(StoreError::catalog("read a token"))
+                        .optional()
+                })
+                .map_err(StoreError::catalog("read a token"))?;
+            let Some(sealed) = found else { return Ok(None) };
+            let seals = vault.seals(db)?;
+            Ok(Some(AccountToken {
+                email: seals.open(&[TOKEN_EMAIL, &token_hash], &sealed.email)?,
+                payload: seals.open(&[TOKEN_PAYLOAD, &token_hash], &sealed.payload)?,
+                ..sealed
+            }))
         })
         .await
     }
