@@ -22,7 +22,7 @@ collector_life() {
 }
 
 collector_package() { # SYSTEM
-  local system=$1 log=$work/collector-$1.install authority main=
+  local system=$1 log=$work/collector-$1.install authority sealing main=
   check "installs" logged "$log" "${system}_install" midonet-insights-collector
   check "says how to start it" says "systemctl enable --now insights-collector" "$log"
   check "has a user of its own" grep -q '^insights-collector:.*:/usr/sbin/nologin$' "$root/etc/passwd"
@@ -34,6 +34,7 @@ collector_package() { # SYSTEM
   collector_start
   check "serves" within 60 answers /health/ready
   check "its certificate's key is its user's alone" is "$root" "600 $(collector_ids)" $data/tls/server.key
+  check "so is the key of names and addresses" is "$root" "600 $(collector_ids)" $data/profile.key
   if booted; then
     check "runs as its user, with one right" same "Uid:$(collector_ids | cut -d: -f1) CapEff:0000000000000400" "$(collector_rights)"
     check "logs to the journal" grep serving <(inside journalctl --no-pager -u insights-collector)
@@ -42,7 +43,9 @@ collector_package() { # SYSTEM
   fi
   refuses "root makes no files in its folder" "runuser -u insights-collector" inside insights-collector account list
   check "its user does" as_collector account add --email ada@example.org --name Ada
+  refuses "the catalogue alone tells no address" "" grep -qia ada@example.org "$root/$data/store/catalog.sqlite" "$root/$data/store/catalog.sqlite-wal"
   authority=$(sha256sum <"$root/$data/tls/ca.pem")
+  sealing=$(sha256sum <"$root/$data/profile.key")
 
   booted || check "the version before had a catalogue of another form" old_catalogue
   ! booted || main=$(inside systemctl show -P MainPID insights-collector)
@@ -58,6 +61,7 @@ collector_package() { # SYSTEM
     collector_start
   fi
   check "serves after it" within 60 answers /health/ready
+  check "its key is the same" same "$sealing" "$(sha256sum <"$root/$data/profile.key")"
   if ! booted; then
     end "$pid"
     check "it has migrated, and says where the copy is" says "its form before is kept in /$data/store/catalog.sqlite.v1" "$work/collector.log"
@@ -97,7 +101,8 @@ collector_modes() {
     is "$root" "644 0:0" usr/share/doc/midonet-insights-collector/THIRD-PARTY.gz
 }
 
-# Brings the catalogue of a collector that does not run to the first form that there was, with everything that this one can hold.
+# Brings the catalogue of a collector that does not run to the first form that there was, with everything that this one can hold. Names and
+# addresses stand in clear there.
 old_catalogue() {
   python3 - "$root/$data/store/catalog.sqlite" <<'PYTHON'
 import os, pathlib, sqlite3, sys
@@ -112,6 +117,7 @@ for (table,) in old.execute("SELECT name FROM sqlite_schema WHERE type = 'table'
     columns = ", ".join(row[1] for row in old.execute(f"PRAGMA table_info({table})"))
     for row in now.execute(f"SELECT {columns} FROM {table}"):
         old.execute(f"INSERT INTO {table} ({columns}) VALUES ({', '.join('?' * len(row))})", row)
+old.execute("UPDATE accounts SET email = 'ada@example.org', email_key = 'ada@example.org', name = 'Ada'")
 old.execute("PRAGMA user_version = 1")
 old.commit()
 old.close()

@@ -9,7 +9,10 @@ use std::{fs, path::Path};
 
 use insights_store::{
     AccountId, SiteId, StoreError,
-    catalog::{Account, AccountToken, Catalog, EventQuery, Level, NewEvent, Site, TokenPurpose},
+    catalog::{
+        Account, AccountToken, AlertChange, AlertDeed, AlertQuery, AlertTarget, AlertText, ApiToken, Catalog, EventQuery, Level, NewEvent, Site,
+        TokenPurpose, WebSession,
+    },
 };
 use rusqlite::{Connection, params};
 
@@ -38,6 +41,120 @@ fn token() -> AccountToken {
     }
 }
 
+/// Of a webhook.
+const SECRET: &str = "whsec-5e0f7d31";
+/// Where people come from.
+const ADDRESS: &str = "198.51.100.77";
+const WHY: &str = "550 <ada.lovelace@analytical.example> is gone";
+
+const SITE: SiteId = SiteId(uuid::Uuid::from_u128(9));
+
+/// Everything that the catalogue keeps sealed beside accounts and links.
+async fn fill(catalog: &Catalog) {
+    catalog
+        .create_site(Site {
+            id: SITE,
+            account: ada().id,
+            name: "eu".to_owned(),
+            created_us: 1,
+            deleted_us: None,
+            quota_bytes: 0,
+            settings: "{}".to_owned(),
+        })
+        .await
+        .unwrap();
+    let session = WebSession {
+        token_hash: [3; 32],
+        account: ada().id,
+        created_us: 1,
+        expires_us: i64::MAX,
+        used_us: 1,
+        client: ADDRESS.to_owned(),
+        browser: "Firefox on Linux".to_owned(),
+    };
+    catalog.create_session(session, 10).await.unwrap();
+    let token = ApiToken {
+        id: uuid::Uuid::from_u128(4),
+        account: ada().id,
+        token_hash: [4; 32],
+        name: "exporter".to_owned(),
+        scopes: "flows".to_owned(),
+        sites: None,
+        created_us: 1,
+        expires_us: None,
+        used_us: None,
+        client: String::new(),
+    };
+    catalog.create_api_token(token, 10).await.unwrap();
+    catalog.api_token_used(uuid::Uuid::from_u128(4), 5, ADDRESS.to_owned()).await.unwrap();
+    let target = AlertTarget {
+        id: uuid::Uuid::from_u128(5),
+        kind: "webhook".to_owned(),
+        name: "on call".to_owned(),
+        definition: format!("{{\"secret\":\"{SECRET}\"}}"),
+        level: Level::Info,
+        created_us: 1,
+        failed: None,
+        delivered_us: None,
+    };
+    catalog.add_alert_target(SITE, target, 10).await.unwrap();
+    let open = AlertChange::Open {
+        rule: "host-down".to_owned(),
+        subject: "host 1".to_owned(),
+        since_us: 1,
+        says: AlertText {
+            level: Level::Error,
+            text: "a host is down".to_owned(),
+            about: "{}".to_owned(),
+            value: None,
+            threshold: None,
+            members: 0,
+        },
+    };
+    catalog.change_alerts(SITE, vec![open], None, 2).await.unwrap();
+    let alert = alerts(catalog).await.remove(0);
+    for deed in [AlertDeed::Acknowledge, AlertDeed::Silence { until_us: 1_000 }] {
+        assert!(catalog.act_on_alert(SITE, alert.id, deed, EMAIL.to_owned(), 3).await.unwrap());
+    }
+    let payload = format!("{{\"text\":\"{SECRET}\"}}");
+    assert!(catalog.test_alert_target(SITE, uuid::Uuid::from_u128(5), payload, 4).await.unwrap());
+    let notice = catalog.due_notices(10, 10).await.unwrap().remove(0);
+    catalog
+        .notice_failed(SITE, notice.target.id, notice.id, WHY.to_owned(), 5, 5)
+        .await
+        .unwrap();
+}
+
+async fn alerts(catalog: &Catalog) -> Vec<insights_store::catalog::StoredAlert> {
+    let query = AlertQuery {
+        open: None,
+        rule: None,
+        before: None,
+        limit: 10,
+    };
+    catalog.alerts(SITE, query, 6).await.unwrap()
+}
+
+/// That all of it is there for whoever has the key.
+async fn filled(catalog: &Catalog) {
+    assert_eq!(catalog.sessions_of(ada().id, 6).await.unwrap()[0].client, ADDRESS);
+    assert_eq!(catalog.session([3; 32], 6).await.unwrap().unwrap().0.client, ADDRESS);
+    assert_eq!(catalog.api_tokens_of(ada().id).await.unwrap()[0].client, ADDRESS);
+    assert_eq!(catalog.api_token([4; 32], 6).await.unwrap().unwrap().client, ADDRESS);
+    let alert = alerts(catalog).await.remove(0);
+    assert_eq!(alert.acknowledged, Some((3, EMAIL.to_owned())));
+    assert_eq!(alert.silenced, Some((1_000, EMAIL.to_owned())));
+    let acts = catalog.alert_acts(SITE, alert.id).await.unwrap();
+    let by: Vec<_> = acts.into_iter().map(|act| act.by).collect();
+    assert_eq!(by, [None, Some(EMAIL.to_owned()), Some(EMAIL.to_owned())]);
+    let target = catalog.alert_targets(SITE).await.unwrap().remove(0);
+    assert!(target.definition.contains(SECRET));
+    assert_eq!(target.failed, Some((5, WHY.to_owned())));
+    let notices = catalog.due_notices(10, 10).await.unwrap();
+    assert!(notices.iter().all(|notice| notice.target == target));
+    assert!(notices.iter().any(|notice| notice.payload.contains(SECRET)) && notices.len() == 2);
+}
+
 /// Files of a folder that hold a text, in any case of its letters.
 fn telling(dir: &Path, text: &str) -> Vec<String> {
     let text = text.to_lowercase().into_bytes();
@@ -52,14 +169,14 @@ fn telling(dir: &Path, text: &str) -> Vec<String> {
 }
 
 fn tells(dir: &Path) -> Vec<String> {
-    [EMAIL, NAME, WAITING, "lovelace", "babbage"]
+    [EMAIL, NAME, WAITING, SECRET, ADDRESS, "lovelace", "babbage"]
         .iter()
         .flat_map(|text| telling(dir, text))
         .collect()
 }
 
 #[tokio::test]
-async fn a_database_without_its_key_tells_no_name_and_no_address() {
+async fn a_stolen_database_tells_no_name_no_address_and_no_secret() {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("store");
     let key = dir.path().join("profile.key");
@@ -68,7 +185,9 @@ async fn a_database_without_its_key_tells_no_name_and_no_address() {
     catalog.create_token(token(), 10).await.unwrap();
     catalog.rename_account(ada().id, NAME.to_owned()).await.unwrap();
     catalog.set_email(ada().id, EMAIL.to_owned()).await.unwrap();
+    fill(&catalog).await;
     assert_eq!(tells(&store), Vec::<String>::new());
+    filled(&catalog).await;
     // Whoever has the key finds them, by any way to write the address.
     let found = catalog.account_by_email("ADA.LOVELACE@analytical.example ").await.unwrap();
     assert_eq!(found, Some(ada()));
@@ -101,6 +220,7 @@ async fn the_key_is_changed_while_another_process_works() {
     let service = Catalog::open_with(&store, &key).unwrap();
     service.create_account(ada()).await.unwrap();
     service.create_token(token(), 10).await.unwrap();
+    fill(&service).await;
     let old = fs::read_to_string(&key).unwrap();
     let sealed = sealed_email(&store);
 
@@ -109,6 +229,7 @@ async fn the_key_is_changed_while_another_process_works() {
         command.change_key().await.unwrap();
         assert_eq!(service.account_by_email(EMAIL).await.unwrap(), Some(ada()));
         assert_eq!(service.token([7; 32], TokenPurpose::SignUp, 1).await.unwrap(), Some(token()));
+        filled(&service).await;
     }
     service.rename_account(ada().id, "Ada".to_owned()).await.unwrap();
     assert_eq!(command.account(ada().id).await.unwrap().unwrap().name, "Ada");
@@ -130,22 +251,10 @@ async fn a_catalogue_in_clear_is_sealed_when_it_is_migrated() {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("store");
     let key = dir.path().join("profile.key");
-    let site = SiteId(uuid::Uuid::from_u128(9));
     let catalog = Catalog::open_with(&store, &key).unwrap();
     catalog.create_account(ada()).await.unwrap();
     catalog.create_token(token(), 10).await.unwrap();
-    catalog
-        .create_site(Site {
-            id: site,
-            account: ada().id,
-            name: "eu".to_owned(),
-            created_us: 1,
-            deleted_us: None,
-            quota_bytes: 0,
-            settings: "{}".to_owned(),
-        })
-        .await
-        .unwrap();
+    fill(&catalog).await;
     let event = |kind: &str, by: &str| NewEvent {
         at_us: 5,
         level: Level::Info,
@@ -156,7 +265,7 @@ async fn a_catalogue_in_clear_is_sealed_when_it_is_migrated() {
         loss: None,
     };
     let events = vec![event("account.settings", EMAIL), event("account.command", "gone@else.example")];
-    catalog.append_events(site, None, events).await.unwrap();
+    catalog.append_events(SITE, None, events).await.unwrap();
     drop(catalog);
     // As the version before had it.
     let db = Connection::open(store.join("catalog.sqlite")).unwrap();
@@ -171,6 +280,19 @@ async fn a_catalogue_in_clear_is_sealed_when_it_is_migrated() {
         params![WAITING, token().payload],
     )
     .unwrap();
+    let updates = [
+        ("web_sessions", "client", ADDRESS),
+        ("api_tokens", "client", ADDRESS),
+        ("alerts", "acknowledged_by", EMAIL),
+        ("alert_silences", "by", EMAIL),
+        ("alert_targets", "definition", SECRET),
+        ("alert_targets", "failed_why", WHY),
+        ("alert_notices", "payload", SECRET),
+    ];
+    for (table, column, text) in updates {
+        assert!(db.execute(&format!("UPDATE {table} SET {column} = ?"), [text]).unwrap() > 0);
+    }
+    assert_eq!(db.execute("UPDATE alert_acts SET by = ? WHERE by IS NOT NULL", [EMAIL]).unwrap(), 2);
     drop(db);
     assert!(!tells(&store).is_empty());
     fs::remove_file(&key).unwrap();
@@ -178,9 +300,11 @@ async fn a_catalogue_in_clear_is_sealed_when_it_is_migrated() {
     let catalog = Catalog::open_with(&store, &key).unwrap();
     assert_eq!(catalog.account_by_email(EMAIL).await.unwrap(), Some(ada()));
     assert_eq!(catalog.token([7; 32], TokenPurpose::SignUp, 1).await.unwrap(), Some(token()));
-    let query = EventQuery::all(insights_store::Period::new(0, 10), 10);
+    filled(&catalog).await;
+    let mut query = EventQuery::all(insights_store::Period::new(0, 10), 10);
+    query.kind = "account.".to_owned();
     let mut by: Vec<_> = catalog
-        .events(site, query)
+        .events(SITE, query)
         .await
         .unwrap()
         .into_iter()

@@ -7,7 +7,11 @@
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use uuid::Uuid;
 
-use super::{Catalog, Level, events};
+use super::{
+    Catalog, Level, events,
+    sealing::{NOTICE, TARGET, TARGET_FAILED},
+    vault::Seals,
+};
 use crate::{StoreError, ids::SiteId};
 
 /// Notices of a site that wait; the oldest give way. A receiver that is away for a day misses no more than that.
@@ -53,19 +57,24 @@ pub struct Notice {
 impl Catalog {
     /// In the order of their making.
     pub async fn alert_targets(&self, site: SiteId) -> Result<Vec<AlertTarget>, StoreError> {
+        let vault = self.vault();
         self.read(move |db| {
-            db.prepare_cached(
-                "SELECT id, kind, name, definition, level, created_us, failed_us, failed_why, delivered_us FROM alert_targets
+            let sealed: Vec<AlertTarget> = db
+                .prepare_cached(
+                    "SELECT id, kind, name, definition, level, created_us, failed_us, failed_why, delivered_us FROM alert_targets
                  WHERE site = ? ORDER BY created_us, id",
-            )
-            .and_then(|mut select| select.query_map([site.0.as_bytes()], |row| target(row, 0))?.collect())
-            .map_err(StoreError::catalog("list receivers of alerts"))
+                )
+                .and_then(|mut select| select.query_map([site.0.as_bytes()], |row| target(row, 0))?.collect())
+                .map_err(StoreError::catalog("list receivers of alerts"))?;
+            let seals = vault.seals(db)?;
+            sealed.into_iter().map(|target| opened(&seals, site, target)).collect()
         })
         .await
     }
 
     /// Fails with [`StoreError::Taken`] when the site has `most` already.
     pub async fn add_alert_target(&self, site: SiteId, target: AlertTarget, most: usize) -> Result<(), StoreError> {
+        let vault = self.vault();
         self.write(move |tx| {
             let there: i64 = tx
                 .query_row("SELECT count(*) FROM alert_targets WHERE site = ?", [site.0.as_bytes()], |row| row.get(0))
@@ -73,6 +82,9 @@ impl Catalog {
             if there >= most as i64 {
                 return Err(StoreError::Taken("room for receivers"));
             }
+            let definition = vault
+                .seals(tx)?
+                .seal(&[TARGET, target_row(site, target.id).as_bytes()], &target.definition)?;
             tx.execute(
                 "INSERT INTO alert_targets (site, id, kind, name, definition, level, created_us) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 params![
@@ -80,7 +92,7 @@ impl Catalog {
                     target.id.as_bytes(),
                     target.kind,
                     target.name,
-                    target.definition,
+                    definition,
                     target.level as u8,
                     target.created_us
                 ],
@@ -107,6 +119,7 @@ impl Catalog {
 
     /// Puts a notice of a test in line. False when there is no such receiver.
     pub async fn test_alert_target(&self, site: SiteId, id: Uuid, payload: String, now_us: i64) -> Result<bool, StoreError> {
+        let vault = self.vault();
         self.write(move |tx| {
             let known: bool = tx
                 .query_row(
@@ -116,7 +129,7 @@ impl Catalog {
                 )
                 .map_err(StoreError::catalog("find a receiver of alerts"))?;
             if known {
-                insert(tx, site, &id.into_bytes(), None, "test", &payload, now_us, now_us)?;
+                insert(tx, &vault.seals(tx)?, site, &id.into_bytes(), None, "test", &payload, now_us, now_us)?;
                 bound(tx, site)?;
             }
             Ok(known)
@@ -126,31 +139,42 @@ impl Catalog {
 
     /// Notices that are due, the longest waiting first.
     pub async fn due_notices(&self, now_us: i64, limit: usize) -> Result<Vec<Notice>, StoreError> {
+        let vault = self.vault();
         self.read(move |db| {
-            db.prepare_cached(
-                "SELECT n.id, n.site, n.delivery, n.what, n.payload, n.created_us, n.attempts,
+            let sealed: Vec<Notice> = db
+                .prepare_cached(
+                    "SELECT n.id, n.site, n.delivery, n.what, n.payload, n.created_us, n.attempts,
                    t.id, t.kind, t.name, t.definition, t.level, t.created_us, t.failed_us, t.failed_why, t.delivered_us
                  FROM alert_notices n JOIN alert_targets t ON t.site = n.site AND t.id = n.target
                  JOIN sites s ON s.id = n.site AND s.deleted_us IS NULL
                  WHERE n.next_us <= ? ORDER BY n.next_us, n.id LIMIT ?",
-            )
-            .and_then(|mut select| {
-                select
-                    .query_map(params![now_us, limit as i64], |row| {
-                        Ok(Notice {
-                            id: row.get::<_, i64>(0)? as u64,
-                            site: SiteId(Uuid::from_bytes(row.get(1)?)),
-                            delivery: Uuid::from_bytes(row.get(2)?),
-                            what: row.get(3)?,
-                            payload: row.get(4)?,
-                            created_us: row.get(5)?,
-                            attempts: row.get(6)?,
-                            target: target(row, 7)?,
-                        })
-                    })?
-                    .collect()
-            })
-            .map_err(StoreError::catalog("list notices"))
+                )
+                .and_then(|mut select| {
+                    select
+                        .query_map(params![now_us, limit as i64], |row| {
+                            Ok(Notice {
+                                id: row.get::<_, i64>(0)? as u64,
+                                site: SiteId(Uuid::from_bytes(row.get(1)?)),
+                                delivery: Uuid::from_bytes(row.get(2)?),
+                                what: row.get(3)?,
+                                payload: row.get(4)?,
+                                created_us: row.get(5)?,
+                                attempts: row.get(6)?,
+                                target: target(row, 7)?,
+                            })
+                        })?
+                        .collect()
+                })
+                .map_err(StoreError::catalog("list notices"))?;
+            let seals = vault.seals(db)?;
+            let open = |notice: Notice| {
+                Ok(Notice {
+                    payload: seals.open(&[NOTICE, notice.delivery.as_bytes()], &notice.payload)?,
+                    target: opened(&seals, notice.site, notice.target)?,
+                    ..notice
+                })
+            };
+            sealed.into_iter().map(open).collect()
         })
         .await
     }
@@ -172,7 +196,10 @@ impl Catalog {
 
     /// An attempt failed: the notice is tried again at `next_us`, or given up when it waits for too long.
     pub async fn notice_failed(&self, site: SiteId, target: Uuid, id: u64, why: String, next_us: i64, now_us: i64) -> Result<(), StoreError> {
+        let vault = self.vault();
         self.write(move |tx| {
+            // A mail server's answer may name the address.
+            let why = vault.seals(tx)?.seal(&[TARGET_FAILED, target_row(site, target).as_bytes()], &why)?;
             tx.execute(
                 "UPDATE alert_notices SET attempts = attempts + 1, next_us = ?2 WHERE id = ?1",
                 params![id as i64, next_us],
@@ -221,6 +248,7 @@ impl Catalog {
 #[expect(clippy::too_many_arguments, reason = "what a notice is made of")]
 pub(super) fn notify(
     tx: &Transaction<'_>,
+    seals: &Seals,
     site: SiteId,
     alert: i64,
     level: Level,
@@ -245,7 +273,7 @@ pub(super) fn notify(
         if !untold {
             // The end of what was told is told in silence, too: a receiver that was called would wait for it for ever.
             let next_us = silent_to_us.filter(|_| what == "opened").unwrap_or(now_us);
-            insert(tx, site, &target, Some(alert), what, payload, next_us, now_us)?;
+            insert(tx, seals, site, &target, Some(alert), what, payload, next_us, now_us)?;
         }
     }
     bound(tx, site)
@@ -254,6 +282,7 @@ pub(super) fn notify(
 #[expect(clippy::too_many_arguments, reason = "the columns of a notice")]
 fn insert(
     tx: &Transaction<'_>,
+    seals: &Seals,
     site: SiteId,
     target: &[u8; 16],
     alert: Option<i64>,
@@ -262,6 +291,8 @@ fn insert(
     next_us: i64,
     now_us: i64,
 ) -> Result<(), StoreError> {
+    let delivery = Uuid::new_v4();
+    let payload = seals.seal(&[NOTICE, delivery.as_bytes()], payload)?;
     tx.prepare_cached(
         "INSERT INTO alert_notices (site, target, alert, delivery, what, payload, created_us, next_us, attempts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)",
     )
@@ -270,7 +301,7 @@ fn insert(
             site.0.as_bytes(),
             target,
             alert,
-            Uuid::new_v4().as_bytes(),
+            delivery.as_bytes(),
             what,
             payload,
             now_us,
@@ -290,7 +321,25 @@ fn bound(tx: &Transaction<'_>, site: SiteId) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// From nine columns that begin at `first`.
+/// A receiver in clear.
+fn opened(seals: &Seals, site: SiteId, sealed: AlertTarget) -> Result<AlertTarget, StoreError> {
+    let row = target_row(site, sealed.id);
+    let failed = sealed
+        .failed
+        .map(|(at_us, why)| Ok((at_us, seals.open(&[TARGET_FAILED, row.as_bytes()], &why)?)));
+    Ok(AlertTarget {
+        definition: seals.open(&[TARGET, row.as_bytes()], &sealed.definition)?,
+        failed: failed.transpose()?,
+        ..sealed
+    })
+}
+
+/// What tells receivers apart; as `sealing` has it in SQL.
+fn target_row(site: SiteId, id: Uuid) -> String {
+    format!("{} {}", hex::encode_upper(site.0.as_bytes()), hex::encode_upper(id.as_bytes()))
+}
+
+/// From nine columns that begin at `first`, sealed as they are in the catalogue.
 fn target(row: &Row<'_>, first: usize) -> rusqlite::Result<AlertTarget> {
     let failed_us: Option<i64> = row.get(first + 6)?;
     let why: Option<String> = row.get(first + 7)?;

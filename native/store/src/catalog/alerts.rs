@@ -5,7 +5,11 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
-use super::{Catalog, Level, NewEvent, alert_outbox, events};
+use super::{
+    Catalog, Level, NewEvent, alert_outbox, events,
+    sealing::{ACKNOWLEDGED_BY, ACT_BY, SILENCE_BY},
+    vault::Seals,
+};
 use crate::{StoreError, ids::SiteId};
 
 /// Resolved alerts of a site that are kept: years of a quiet cloud, weeks of one that flaps. Older ones give way.
@@ -122,31 +126,36 @@ impl Catalog {
     /// Alerts, with silences as of `now_us`.
     pub async fn alerts(&self, site: SiteId, query: AlertQuery, now_us: i64) -> Result<Vec<StoredAlert>, StoreError> {
         let (before_us, before_id) = query.before.map_or((i64::MAX, i64::MAX), |(time, id)| (time, id as i64));
+        let vault = self.vault();
         self.read(move |db| {
-            db.prepare_cached(&format!(
-                "{ALERT} WHERE a.site = ?1 AND (a.opened_us, a.id) < (?3, ?4) AND (?5 IS NULL OR (a.resolved_us IS NULL) = ?5)
+            let sealed: Vec<_> = db
+                .prepare_cached(&format!(
+                    "{ALERT} WHERE a.site = ?1 AND (a.opened_us, a.id) < (?3, ?4) AND (?5 IS NULL OR (a.resolved_us IS NULL) = ?5)
                    AND (?6 IS NULL OR a.rule = ?6)
                  ORDER BY a.opened_us DESC, a.id DESC LIMIT ?7"
-            ))
-            .and_then(|mut select| {
-                let parameters = params![
-                    site.0.as_bytes(),
-                    now_us,
-                    before_us,
-                    before_id,
-                    query.open,
-                    query.rule,
-                    query.limit.min(KEPT_ALERTS) as i64
-                ];
-                select.query_map(parameters, alert)?.collect()
-            })
-            .map_err(StoreError::catalog("list alerts"))
+                ))
+                .and_then(|mut select| {
+                    let parameters = params![
+                        site.0.as_bytes(),
+                        now_us,
+                        before_us,
+                        before_id,
+                        query.open,
+                        query.rule,
+                        query.limit.min(KEPT_ALERTS) as i64
+                    ];
+                    select.query_map(parameters, alert)?.collect()
+                })
+                .map_err(StoreError::catalog("list alerts"))?;
+            let seals = vault.seals(db)?;
+            sealed.into_iter().map(|alert| opened(&seals, site, alert)).collect()
         })
         .await
     }
 
     pub async fn alert(&self, site: SiteId, id: u64, now_us: i64) -> Result<Option<StoredAlert>, StoreError> {
-        self.read(move |db| find(db, site, id, now_us)).await
+        let vault = self.vault();
+        self.read(move |db| find(db, &vault.seals(db)?, site, id, now_us)).await
     }
 
     /// Open alerts: those that nobody has acknowledged or silenced, and all.
@@ -169,24 +178,32 @@ impl Catalog {
 
     /// The history of an alert, in order.
     pub async fn alert_acts(&self, site: SiteId, id: u64) -> Result<Vec<AlertAct>, StoreError> {
+        let vault = self.vault();
         self.read(move |db| {
-            db.prepare_cached(
-                "SELECT t.at_us, t.what, t.by, t.text FROM alert_acts t JOIN alerts a ON a.id = t.alert
+            let sealed: Vec<AlertAct> = db
+                .prepare_cached(
+                    "SELECT t.at_us, t.what, t.by, t.text FROM alert_acts t JOIN alerts a ON a.id = t.alert
                  WHERE a.site = ? AND a.id = ? ORDER BY t.id LIMIT ?",
-            )
-            .and_then(|mut select| {
-                select
-                    .query_map(params![site.0.as_bytes(), id as i64, KEPT_ACTS as i64], |row| {
-                        Ok(AlertAct {
-                            at_us: row.get(0)?,
-                            what: row.get(1)?,
-                            by: row.get(2)?,
-                            text: row.get(3)?,
-                        })
-                    })?
-                    .collect()
-            })
-            .map_err(StoreError::catalog("read the history of an alert"))
+                )
+                .and_then(|mut select| {
+                    select
+                        .query_map(params![site.0.as_bytes(), id as i64, KEPT_ACTS as i64], |row| {
+                            Ok(AlertAct {
+                                at_us: row.get(0)?,
+                                what: row.get(1)?,
+                                by: row.get(2)?,
+                                text: row.get(3)?,
+                            })
+                        })?
+                        .collect()
+                })
+                .map_err(StoreError::catalog("read the history of an alert"))?;
+            let seals = vault.seals(db)?;
+            let open = |act: AlertAct| {
+                let by = act.by.map(|by| seals.open(&[ACT_BY, act_row(id as i64, act.at_us).as_bytes()], &by));
+                Ok(AlertAct { by: by.transpose()?, ..act })
+            };
+            sealed.into_iter().map(open).collect()
         })
         .await
     }
@@ -194,6 +211,7 @@ impl Catalog {
     /// Writes what became of alerts, the events that tell of it, and how far losses were looked at: all or nothing. Changes of alerts that are
     /// not open, or are open already, are passed over, so that the same changes again do no harm.
     pub async fn change_alerts(&self, site: SiteId, changes: Vec<AlertChange>, losses_to: Option<u64>, now_us: i64) -> Result<(), StoreError> {
+        let vault = self.vault();
         self.write(move |tx| {
             if let Some(id) = losses_to {
                 tx.prepare_cached(
@@ -202,8 +220,9 @@ impl Catalog {
                 .and_then(|mut upsert| upsert.execute(params![site.0.as_bytes(), id as i64]))
                 .map_err(StoreError::catalog("note how far losses were looked at"))?;
             }
+            let seals = vault.seals(tx)?;
             for change in &changes {
-                apply(tx, site, change, now_us)?;
+                apply(tx, &seals, site, change, now_us)?;
             }
             if changes.iter().any(|change| matches!(change, AlertChange::Resolve { .. })) {
                 tx.prepare_cached(
@@ -220,14 +239,17 @@ impl Catalog {
 
     /// Does to an open alert what somebody asked for. False when there is no such open alert.
     pub async fn act_on_alert(&self, site: SiteId, id: u64, deed: AlertDeed, by: String, now_us: i64) -> Result<bool, StoreError> {
+        let vault = self.vault();
         self.write(move |tx| {
-            let Some(alert) = find(tx, site, id, now_us)?.filter(|alert| alert.resolved.is_none()) else {
+            let seals = vault.seals(tx)?;
+            let Some(alert) = find(tx, &seals, site, id, now_us)?.filter(|alert| alert.resolved.is_none()) else {
                 return Ok(false);
             };
             let failed = StoreError::catalog("change an alert");
             let key = (site.0.as_bytes(), &alert.rule, &alert.subject);
             let (what, text) = match deed {
                 AlertDeed::Acknowledge => {
+                    let by = seals.seal(&[ACKNOWLEDGED_BY, alert_row(id).as_bytes()], &by)?;
                     tx.execute(
                         "UPDATE alerts SET acknowledged_us = ?2, acknowledged_by = ?3 WHERE id = ?1",
                         params![id as i64, now_us, by],
@@ -244,6 +266,7 @@ impl Catalog {
                     ("reopened", "the acknowledgement was taken back".to_owned())
                 }
                 AlertDeed::Silence { until_us } => {
+                    let by = seals.seal(&[SILENCE_BY, silence_row(site, &alert.rule, &alert.subject).as_bytes()], &by)?;
                     tx.execute(
                         "INSERT INTO alert_silences (site, rule, subject, until_us, at_us, by) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                          ON CONFLICT (site, rule, subject) DO UPDATE SET until_us = ?4, at_us = ?5, by = ?6",
@@ -267,6 +290,7 @@ impl Catalog {
                 params![site.0.as_bytes(), now_us],
             )
             .map_err(StoreError::catalog("forget silences"))?;
+            let by = seals.seal(&[ACT_BY, act_row(id as i64, now_us).as_bytes()], &by)?;
             act(tx, id as i64, now_us, what, Some(&by), &text)?;
             Ok(true)
         })
@@ -303,12 +327,42 @@ const ALERT: &str =
     a.unknown_us, a.unknown_why, a.resolved_us, a.resolved_why, a.acknowledged_us, a.acknowledged_by, s.until_us, s.by
     FROM alerts a LEFT JOIN alert_silences s ON s.site = a.site AND s.rule = a.rule AND s.subject = a.subject AND s.until_us > ?2";
 
-fn find(db: &Connection, site: SiteId, id: u64, now_us: i64) -> Result<Option<StoredAlert>, StoreError> {
-    db.prepare_cached(&format!("{ALERT} WHERE a.site = ?1 AND a.id = ?3"))
+fn find(db: &Connection, seals: &Seals, site: SiteId, id: u64, now_us: i64) -> Result<Option<StoredAlert>, StoreError> {
+    let sealed = db
+        .prepare_cached(&format!("{ALERT} WHERE a.site = ?1 AND a.id = ?3"))
         .and_then(|mut select| select.query_row(params![site.0.as_bytes(), now_us, id as i64], alert).optional())
-        .map_err(StoreError::catalog("read an alert"))
+        .map_err(StoreError::catalog("read an alert"))?;
+    sealed.map(|alert| opened(seals, site, alert)).transpose()
 }
 
+/// An alert with the addresses of people in clear.
+fn opened(seals: &Seals, site: SiteId, sealed: StoredAlert) -> Result<StoredAlert, StoreError> {
+    let open = |place: &[u8], row: String, (at_us, by): (i64, String)| Ok((at_us, seals.open(&[place, row.as_bytes()], &by)?));
+    let acknowledged = sealed.acknowledged.map(|by| open(ACKNOWLEDGED_BY, alert_row(sealed.id), by));
+    let silenced = sealed
+        .silenced
+        .map(|by| open(SILENCE_BY, silence_row(site, &sealed.rule, &sealed.subject), by));
+    Ok(StoredAlert {
+        acknowledged: acknowledged.transpose()?,
+        silenced: silenced.transpose()?,
+        ..sealed
+    })
+}
+
+/// What tells rows apart whose texts are sealed; as `sealing` has it in SQL.
+fn alert_row(id: u64) -> String {
+    id.to_string()
+}
+
+fn act_row(alert: i64, at_us: i64) -> String {
+    format!("{alert} {at_us}")
+}
+
+fn silence_row(site: SiteId, rule: &str, subject: &str) -> String {
+    format!("{} {rule} {subject}", hex::encode_upper(site.0.as_bytes()))
+}
+
+/// As it is in the catalogue: addresses are sealed.
 fn alert(row: &Row<'_>) -> rusqlite::Result<StoredAlert> {
     let pair = |time: usize| -> rusqlite::Result<Option<(i64, String)>> {
         let at_us: Option<i64> = row.get(time)?;
@@ -337,7 +391,7 @@ fn alert(row: &Row<'_>) -> rusqlite::Result<StoredAlert> {
     })
 }
 
-fn apply(tx: &Transaction<'_>, site: SiteId, change: &AlertChange, now_us: i64) -> Result<(), StoreError> {
+fn apply(tx: &Transaction<'_>, seals: &Seals, site: SiteId, change: &AlertChange, now_us: i64) -> Result<(), StoreError> {
     let failed = StoreError::catalog;
     let (rule, subject) = change.key();
     let open: Option<(i64, String, String)> = tx
@@ -374,7 +428,7 @@ fn apply(tx: &Transaction<'_>, site: SiteId, change: &AlertChange, now_us: i64) 
             .map_err(failed("open an alert"))?;
             let id = tx.last_insert_rowid();
             act(tx, id, now_us, "opened", None, &says.text)?;
-            notify(tx, site, id, "opened", now_us)?;
+            notify(tx, seals, site, id, "opened", now_us)?;
             tell(tx, site, now_us, says.level, "alert.opened", &says.text, id, rule)
         }
         (AlertChange::Update { says, .. }, Some((id, ..))) => {
@@ -413,7 +467,7 @@ fn apply(tx: &Transaction<'_>, site: SiteId, change: &AlertChange, now_us: i64) 
                 .and_then(|mut update| update.execute(params![id, now_us, why]))
                 .map_err(failed("resolve an alert"))?;
             act(tx, id, now_us, "resolved", None, why)?;
-            notify(tx, site, id, "resolved", now_us)?;
+            notify(tx, seals, site, id, "resolved", now_us)?;
             let text = format!("resolved: {text} ({why})");
             tell(tx, site, now_us, Level::Info, "alert.resolved", &text, id, rule)
         }
@@ -423,8 +477,8 @@ fn apply(tx: &Transaction<'_>, site: SiteId, change: &AlertChange, now_us: i64) 
 }
 
 /// Puts what became of an alert in line for those that want to know.
-fn notify(tx: &Transaction<'_>, site: SiteId, id: i64, what: &str, now_us: i64) -> Result<(), StoreError> {
-    let Some(alert) = find(tx, site, id as u64, now_us)? else {
+fn notify(tx: &Transaction<'_>, seals: &Seals, site: SiteId, id: i64, what: &str, now_us: i64) -> Result<(), StoreError> {
+    let Some(alert) = find(tx, seals, site, id as u64, now_us)? else {
         return Ok(());
     };
     let payload = serde_json::json!({
@@ -443,7 +497,7 @@ fn notify(tx: &Transaction<'_>, site: SiteId, id: i64, what: &str, now_us: i64) 
         "why": alert.resolved.as_ref().map(|(_, why)| why),
     });
     let silent_to_us = alert.silenced.map(|(until_us, _)| until_us);
-    alert_outbox::notify(tx, site, id, alert.says.level, what, &payload.to_string(), silent_to_us, now_us)
+    alert_outbox::notify(tx, seals, site, id, alert.says.level, what, &payload.to_string(), silent_to_us, now_us)
 }
 
 impl AlertChange {

@@ -5,17 +5,77 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params, params_from_iter, types::Value};
 use uuid::Uuid;
 
 use super::vault::{Key, Seals, Vault};
 use crate::StoreError;
 
-/// Places of sealed texts; the id of the row follows.
+/// Places of sealed texts; what tells rows apart follows, as [`COLUMNS`] has it.
 pub(super) const EMAIL: &[u8] = b"account email ";
 pub(super) const NAME: &[u8] = b"account name ";
 pub(super) const TOKEN_EMAIL: &[u8] = b"link email ";
 pub(super) const TOKEN_PAYLOAD: &[u8] = b"link payload ";
+pub(super) const SESSION_CLIENT: &[u8] = b"session client ";
+pub(super) const API_TOKEN_CLIENT: &[u8] = b"api token client ";
+pub(super) const ACKNOWLEDGED_BY: &[u8] = b"alert acknowledged by ";
+pub(super) const ACT_BY: &[u8] = b"alert act by ";
+pub(super) const SILENCE_BY: &[u8] = b"alert silence by ";
+pub(super) const TARGET: &[u8] = b"alert target ";
+pub(super) const TARGET_FAILED: &[u8] = b"alert target failed ";
+pub(super) const NOTICE: &[u8] = b"alert notice ";
+
+/// A column whose texts are sealed.
+struct Column {
+    table: &'static str,
+    /// Primary key, its columns separated by `, `.
+    key: &'static str,
+    /// SQL of what a text's place ends with.
+    row: &'static str,
+    name: &'static str,
+    place: &'static [u8],
+    /// A column with the keyed hash that rows are found by.
+    found_by: Option<&'static str>,
+}
+
+/// All of them. Labels that people give to things (sites, receivers, tokens, fingerprints) are not sealed: events show and search them.
+const COLUMNS: &[Column] = &[
+    Column {
+        found_by: Some("email_key"),
+        ..column("accounts", "id", "id", "email", EMAIL)
+    },
+    column("accounts", "id", "id", "name", NAME),
+    Column {
+        found_by: Some("email_key"),
+        ..column("account_tokens", "token_hash", "token_hash", "email", TOKEN_EMAIL)
+    },
+    column("account_tokens", "token_hash", "token_hash", "payload", TOKEN_PAYLOAD),
+    column("web_sessions", "token_hash", "token_hash", "client", SESSION_CLIENT),
+    column("api_tokens", "id", "id", "client", API_TOKEN_CLIENT),
+    column("alerts", "id", "id", "acknowledged_by", ACKNOWLEDGED_BY),
+    column("alert_acts", "id", "alert || ' ' || at_us", "by", ACT_BY),
+    column(
+        "alert_silences",
+        "site, rule, subject",
+        "hex(site) || ' ' || rule || ' ' || subject",
+        "by",
+        SILENCE_BY,
+    ),
+    column("alert_targets", "site, id", "hex(site) || ' ' || hex(id)", "definition", TARGET),
+    column("alert_targets", "site, id", "hex(site) || ' ' || hex(id)", "failed_why", TARGET_FAILED),
+    column("alert_notices", "id", "delivery", "payload", NOTICE),
+];
+
+const fn column(table: &'static str, key: &'static str, row: &'static str, name: &'static str, place: &'static [u8]) -> Column {
+    Column {
+        table,
+        key,
+        row,
+        name,
+        place,
+        found_by: None,
+    }
+}
 
 /// Seals a catalogue that has names and addresses in clear, with the first key of the file. One that is sealed stays as it is.
 pub(super) fn seal_all(tx: &Transaction<'_>, vault: &Vault) -> Result<(), StoreError> {
@@ -79,44 +139,52 @@ fn rewrite(
 ) -> Result<HashMap<String, Uuid>, StoreError> {
     let failed = StoreError::catalog;
     let mut accounts = HashMap::new();
-    let rows: Vec<([u8; 16], String, String)> = tx
-        .prepare("SELECT id, email, name FROM accounts")
-        .and_then(|mut select| select.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect())
-        .map_err(failed("list accounts"))?;
-    for (id, email, name) in rows {
-        let email = plain(&[EMAIL, &id], email)?;
-        let name = plain(&[NAME, &id], name)?;
-        tx.execute(
-            "UPDATE accounts SET email = ?2, email_key = ?3, name = ?4 WHERE id = ?1",
-            params![
-                id,
-                seals.seal(&[EMAIL, &id], &email)?,
-                seals.look_up(&email),
-                seals.seal(&[NAME, &id], &name)?
-            ],
-        )
-        .map_err(failed("seal an account"))?;
-        accounts.insert(email, Uuid::from_bytes(id));
-    }
-    let rows: Vec<([u8; 32], String, String)> = tx
-        .prepare("SELECT token_hash, email, payload FROM account_tokens")
-        .and_then(|mut select| select.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect())
-        .map_err(failed("list links"))?;
-    for (hash, email, payload) in rows {
-        let email = plain(&[TOKEN_EMAIL, &hash], email)?;
-        let payload = plain(&[TOKEN_PAYLOAD, &hash], payload)?;
-        tx.execute(
-            "UPDATE account_tokens SET email = ?2, email_key = ?3, payload = ?4 WHERE token_hash = ?1",
-            params![
-                hash,
-                seals.seal(&[TOKEN_EMAIL, &hash], &email)?,
-                seals.look_up(&email),
-                seals.seal(&[TOKEN_PAYLOAD, &hash], &payload)?
-            ],
-        )
-        .map_err(failed("seal a link"))?;
-        // Their rows hold addresses as those of accounts do, yet nobody is named by them in events.
-        accounts.entry(email).or_insert(Uuid::nil());
+    for column in COLUMNS {
+        let Column { table, key, row, name, .. } = column;
+        let keys = key.split(", ").count();
+        let rows: Vec<(Vec<Value>, Vec<u8>, String)> = tx
+            .prepare(&format!(
+                "SELECT {key}, CAST({row} AS BLOB), {name} FROM {table} WHERE {name} IS NOT NULL"
+            ))
+            .and_then(|mut select| {
+                select
+                    .query_map([], |row| {
+                        let key = (0..keys).map(|at| row.get(at)).collect::<Result<_, _>>()?;
+                        Ok((key, row.get(keys)?, row.get(keys + 1)?))
+                    })?
+                    .collect()
+            })
+            .map_err(failed("list what is sealed"))?;
+        let marks = vec!["?"; keys].join(", ");
+        let mut update = tx
+            .prepare(&format!("UPDATE {table} SET {name} = ? WHERE ({key}) = ({marks})"))
+            .map_err(failed("seal"))?;
+        let mut index = match column.found_by {
+            Some(by) => Some(
+                tx.prepare(&format!("UPDATE {table} SET {by} = ? WHERE ({key}) = ({marks})"))
+                    .map_err(failed("seal"))?,
+            ),
+            None => None,
+        };
+        for (key, row, text) in rows {
+            let place = [column.place, &row];
+            let text = plain(&place, text)?;
+            let with = |first: String| std::iter::once(Value::Text(first)).chain(key.iter().cloned());
+            update
+                .execute(params_from_iter(with(seals.seal(&place, &text)?)))
+                .map_err(failed("seal a text"))?;
+            if let Some(index) = &mut index {
+                index
+                    .execute(params_from_iter(with(seals.look_up(&text))))
+                    .map_err(failed("keep what an address is found by"))?;
+                // Links have addresses as accounts do, yet nobody is named by them in events.
+                let id = match <[u8; 16]>::try_from(row.as_slice()) {
+                    Ok(id) if *table == "accounts" => Uuid::from_bytes(id),
+                    _ => continue,
+                };
+                accounts.insert(text, id);
+            }
+        }
     }
     Ok(accounts)
 }

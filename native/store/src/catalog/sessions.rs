@@ -7,6 +7,8 @@ use uuid::Uuid;
 use super::{
     Account, Catalog, WebSession,
     accounts::{account, opened},
+    sealing::SESSION_CLIENT,
+    vault::Seals,
 };
 use crate::{StoreError, ids::AccountId};
 
@@ -16,8 +18,10 @@ const COLUMNS: &str = "s.token_hash, s.account, s.created_us, s.expires_us, s.us
 impl Catalog {
     /// Keeps a session. When the account has `most` already, those that were used longest ago end.
     pub async fn create_session(&self, session: WebSession, most: usize) -> Result<(), StoreError> {
+        let vault = self.vault();
         self.write(move |tx| {
             let failed = StoreError::catalog;
+            let client = vault.seals(tx)?.seal(&[SESSION_CLIENT, &session.token_hash], &session.client)?;
             tx.prepare_cached(
                 "DELETE FROM web_sessions WHERE token_hash IN
                    (SELECT token_hash FROM web_sessions WHERE account = ? ORDER BY used_us DESC, created_us DESC LIMIT -1 OFFSET ?)",
@@ -34,7 +38,7 @@ impl Catalog {
                     session.created_us,
                     session.expires_us,
                     session.used_us,
-                    session.client,
+                    client,
                     session.browser
                 ])
             })
@@ -60,28 +64,34 @@ impl Catalog {
                         .optional()
                 })
                 .map_err(StoreError::catalog("read a session"))?;
-            found
-                .map(|(session, account)| Ok((session, opened(&vault.seals(db)?, account)?)))
-                .transpose()
+            let Some((session, account)) = found else { return Ok(None) };
+            let seals = vault.seals(db)?;
+            Ok(Some((with_client(&seals, session)?, opened(&seals, account)?)))
         })
         .await
     }
 
     /// Sessions of an account that are not over, the last used first.
     pub async fn sessions_of(&self, account: AccountId, now_us: i64) -> Result<Vec<WebSession>, StoreError> {
+        let vault = self.vault();
         self.read(move |db| {
-            db.prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM web_sessions s WHERE s.account = ? AND s.expires_us > ? ORDER BY s.used_us DESC, s.created_us DESC"
-            ))
-            .and_then(|mut select| select.query_map(params![account.0.as_bytes(), now_us], |row| session(row, 0))?.collect())
-            .map_err(StoreError::catalog("list sessions"))
+            let sealed: Vec<_> = db
+                .prepare_cached(&format!(
+                    "SELECT {COLUMNS} FROM web_sessions s WHERE s.account = ? AND s.expires_us > ? ORDER BY s.used_us DESC, s.created_us DESC"
+                ))
+                .and_then(|mut select| select.query_map(params![account.0.as_bytes(), now_us], |row| session(row, 0))?.collect())
+                .map_err(StoreError::catalog("list sessions"))?;
+            let seals = vault.seals(db)?;
+            sealed.into_iter().map(|session| with_client(&seals, session)).collect()
         })
         .await
     }
 
     /// A session was used, from there.
     pub async fn session_used(&self, token_hash: [u8; 32], at_us: i64, client: String, browser: String) -> Result<(), StoreError> {
+        let vault = self.vault();
         self.write(move |tx| {
+            let client = vault.seals(tx)?.seal(&[SESSION_CLIENT, &token_hash], &client)?;
             tx.prepare_cached("UPDATE web_sessions SET used_us = ?2, client = ?3, browser = ?4 WHERE token_hash = ?1 AND used_us < ?2")
                 .and_then(|mut update| update.execute(params![token_hash, at_us, client, browser]))
                 .map_err(StoreError::catalog("note the use of a session"))?;
@@ -121,6 +131,14 @@ pub(super) fn end_sessions(tx: &Transaction<'_>, account: AccountId, keep: Optio
         params![account.0.as_bytes(), keep],
     )
     .map_err(StoreError::catalog("end sessions"))
+}
+
+/// A session with the address in clear that it was used from.
+fn with_client(seals: &Seals, sealed: WebSession) -> Result<WebSession, StoreError> {
+    Ok(WebSession {
+        client: seals.open(&[SESSION_CLIENT, &sealed.token_hash], &sealed.client)?,
+        ..sealed
+    })
 }
 
 fn session(row: &Row<'_>, at: usize) -> rusqlite::Result<WebSession> {
