@@ -118,6 +118,18 @@ pub fn encode(payload: &Payload) -> Result<Vec<u8>, WireError> {
     join(&header, &body)
 }
 
+/// What a batch of these records says of itself, whatever its form.
+pub(crate) fn header_of(payload: &Payload) -> Header {
+    let (first_us, last_us) = payload.times();
+    Header {
+        kind: payload.kind(),
+        records: payload.len() as u32,
+        first_us,
+        last_us,
+        form: Form::Alone(0),
+    }
+}
+
 /// The bytes of a batch of flows on a stream, with the header of the one that stands for itself.
 pub(crate) fn in_stream(alone: Header, place: u32, body: &[u8]) -> Result<Vec<u8>, WireError> {
     join(

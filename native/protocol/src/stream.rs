@@ -27,12 +27,17 @@ impl StreamWriter {
     /// A batch that stands for itself, as it travels next on the stream. One that can't be read travels as it is: its reader says so.
     pub fn write(&mut self, alone: &[u8]) -> Vec<u8> {
         match batch::decode(alone) {
-            Ok((header, Payload::Flows(flows))) => self.flows(header, &flows).unwrap_or_else(|_| {
-                // Not possible for flows that fitted into a batch; the next one begins anew.
-                *self = StreamWriter::default();
-                alone.to_vec()
-            }),
+            // An error is not possible for flows that fitted into a batch.
+            Ok((header, Payload::Flows(flows))) => self.flows(header, &flows).unwrap_or_else(|_| alone.to_vec()),
             _ => alone.to_vec(),
+        }
+    }
+
+    /// The same of a batch whose records are at hand. After an error the next batch begins anew.
+    pub fn write_records(&mut self, payload: &Payload) -> Result<Vec<u8>, WireError> {
+        match payload {
+            Payload::Flows(flows) => self.flows(batch::header_of(payload), flows),
+            _ => batch::encode(payload),
         }
     }
 
@@ -40,10 +45,14 @@ impl StreamWriter {
         if self.place >= MAX_PLACE {
             *self = StreamWriter::default();
         }
-        let body = self.flows.write(flows)?;
         let place = self.place;
-        self.place += 1;
-        batch::in_stream(header, place, &body)
+        let written = self.flows.write(flows).and_then(|body| batch::in_stream(header, place, &body));
+        match written {
+            Ok(_) => self.place += 1,
+            // What was learnt of it is unknown to the reader: the next one begins anew.
+            Err(_) => *self = StreamWriter::default(),
+        }
+        written
     }
 }
 
