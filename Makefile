@@ -15,7 +15,7 @@ MVN := mvn --batch-mode --no-transfer-progress -q
 DENY_VERSION := 0.20.2
 
 .PHONY: help setup setup-test setup-packages build jar demo test lint test-rust test-java test-browser packages repos test-packages \
-	test-packages-full bench bench-whole clean
+	test-packages-full test-packages-release bench bench-whole clean
 
 help: ## all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -73,6 +73,9 @@ test-packages: setup-packages build jar ## packages, built, signed, installed in
 
 test-packages-full: setup-packages build jar ## the same, and everything in them compiled a second time
 	tests/packages/run --full
+
+test-packages-release: setup-packages build jar ## the same with what `make packages` left in target/packages/dist
+	tests/packages/run --packages $(TARGET)/packages/dist
 
 # In the profile of the tests; after `cargo build --locked --release --workspace --bins --examples`, `make bench-whole BIN=target/release`.
 bench-whole: build jar ## the whole way of flow records: rates, CPU time, bytes on the wire and at rest

@@ -64,8 +64,7 @@ collector_package() { # SYSTEM
   check "its key is the same" same "$sealing" "$(sha256sum <"$root/$data/profile.key")"
   if ! booted; then
     end "$pid"
-    check "it has migrated, and says where the copy is" says "its form before is kept in /$data/store/catalog.sqlite.v1" "$work/collector.log"
-    check "the copy is its user's alone" is "$root" "600 $(collector_ids)" $data/store/catalog.sqlite.v1
+    collector_migrated "$work/collector.log"
   fi
   check "what it kept is there" grep ada@example.org <(as_collector account list)
   check "its authority is the same" same "$authority" "$(sha256sum <"$root/$data/tls/ca.pem")"
@@ -73,7 +72,15 @@ collector_package() { # SYSTEM
   check "is removed" logged "$log" "${system}_remove" midonet-insights-collector
   ! booted || check "it is stopped" same inactive "$(inside systemctl is-active insights-collector)"
   check "data stay" test -e "$root/$data/store/catalog.sqlite" -a ! -e "$root/usr/bin/insights-collector"
+  ! booted || check "the catalogue is of another form meanwhile" old_catalogue
   check "installs after that" logged "$log" "${system}_install" midonet-insights-collector
+  if booted; then
+    # In the service's own narrow rights.
+    collector_start
+    check "serves after that" within 60 answers /health/ready
+    inside journalctl --no-pager -u insights-collector >"$log"
+    collector_migrated "$log"
+  fi
   check "finds its data" grep ada@example.org <(as_collector account list)
   if [ "$system" = deb ]; then
     deb_purge midonet-insights-collector >"$log" 2>&1
@@ -99,6 +106,11 @@ collector_modes() {
     is "$root" "644 0:0" usr/share/man/man1/insights-collector-serve.1.gz &&
     is "$root" "644 0:0" usr/share/bash-completion/completions/insights-collector &&
     is "$root" "644 0:0" usr/share/doc/midonet-insights-collector/THIRD-PARTY.gz
+}
+
+collector_migrated() { # LOG
+  check "it has migrated, and says where the copy is" says "its form before is kept in /$data/store/catalog.sqlite.v1" "$1"
+  check "the copy is its user's alone" is "$root" "600 $(collector_ids)" $data/store/catalog.sqlite.v1
 }
 
 # Brings the catalogue of a collector that does not run to the first form that there was, with everything that this one can hold. Names and
@@ -161,6 +173,7 @@ collector_start() {
   user='' environment=()
   within 60 grep -q '^ready ' "$work/collector.log"
   web=$(sed -nE 's/^ready .*\bweb=([^ ]+).*/\1/p' "$work/collector.log")
+  ingest=$(sed -nE 's/^ready .*\bingest=([^ ]+).*/\1/p' "$work/collector.log")
 }
 
 answers() { # PATH

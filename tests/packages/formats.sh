@@ -32,6 +32,7 @@ formats() {
   local unpacked=$work/unpacked/deb
   check "no key is packaged" nothing_named "$work/unpacked" '*.pem'
   check "glibc 2.17 at most" glibc_2_17 "$unpacked"
+  [ -z "$given" ] || check "glibc 2.17 at most for the collector, too" collector_glibc_2_17
   check "class version 52" same 'major version: 52' "$(javap -v -cp "$unpacked/usr/share/midonet-cluster/addons/midonet-insights-plugin.jar" \
     org.midonet.insights.cloud.InsightsMinion | sed -n 's/^ *\(major version.*\)/\1/p')"
   newer_is_refused
@@ -39,8 +40,10 @@ formats() {
   check "debug symbols belong to the library" debug_fits
   check "lintian has nothing to say" lintian --pedantic --allow-root --fail-on error,warning,info,pedantic "$now"/deb/midonet-insights-*.deb
   check "rpmlint has nothing to say" rpmlint_is_quiet "$repositories"/now/yum/el7/*.rpm "$repositories"/now/zypper/sles12/*.rpm "$repositories"/now/yum/el8/*.rpm
-  INSIGHTS_PACKAGES=plugin packaging/make-packages --profile dev --out "$work/again" >/dev/null
-  check "packing again gives the same bytes" same_packages "$now" "$work/again"
+  if [ -z "$given" ]; then
+    INSIGHTS_PACKAGES=plugin packaging/make-packages --profile dev --out "$work/again" >/dev/null
+    check "packing again gives the same bytes" same_packages "$now" "$work/again"
+  fi
 }
 
 # xz is known for data alone before dpkg 1.17.6, zstd for nothing.
@@ -83,9 +86,22 @@ nothing_named() { # FOLDER PATTERN
   same '' "$(find "$1" -name "$2")"
 }
 
-glibc_2_17() {
+glibc_2_17() { # FOLDER
+  glibc_at_most_2_17 "$1"/usr/bin/mn-insights "$1"/usr/lib/midonet-insights-plugin/*.so
+}
+
+collector_glibc_2_17() {
+  local unpacked=$work/unpacked/collector
+  mkdir -p "$unpacked/deb" "$unpacked/el8"
+  dpkg-deb -x "$now"/deb/midonet-insights-collector_*.deb "$unpacked/deb"
+  (cd "$unpacked/el8" && rpm2cpio "$now"/el8/midonet-insights-collector-[0-9]*.rpm | cpio -idm --quiet)
+  cmp "$unpacked/deb/usr/bin/insights-collector" "$unpacked/el8/usr/bin/insights-collector" &&
+    glibc_at_most_2_17 "$unpacked/deb/usr/bin/insights-collector"
+}
+
+glibc_at_most_2_17() { # FILE...
   local file newest
-  for file in "$1"/usr/bin/mn-insights "$1"/usr/lib/midonet-insights-plugin/*.so; do
+  for file; do
     newest=$(objdump -T "$file" | grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -n 1)
     [ "$(printf '%s\nGLIBC_2.17\n' "$newest" | sort -V | tail -n 1)" = GLIBC_2.17 ] || { echo "$file needs $newest"; return 1; }
   done
@@ -149,6 +165,8 @@ same_packages() { # FOLDER FOLDER
 # Everything compiled once more, from nothing.
 again() {
   echo "a second build"
-  packaging/make-packages --profile dev --fresh --out "$work/fresh" >/dev/null
+  local profile=dev
+  [ -z "$given" ] || profile=release
+  packaging/make-packages --profile $profile --fresh --out "$work/fresh" >/dev/null
   check "compiling again gives the same bytes" same_packages "$now" "$work/fresh"
 }

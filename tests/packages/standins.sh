@@ -114,7 +114,7 @@ system_symbols() { # SYSTEM
   local library version
   if [ "$1" = el8 ]; then
     # The collector of the daily profile is made for this machine.
-    rpm -qp --requires "$now"/el8/midonet-insights-collector-[0-9]*.rpm | sed -nE 's/^lib[a-z_]+\.so\.[0-9]+\(.*\)(\(64bit\))?$/Provides: &/p' | sort -u
+    rpm -qp --requires "$now"/el8/midonet-insights-collector-[0-9]*.rpm "$before"/el8/midonet-insights-collector-[0-9]*.rpm | sed -nE 's/^lib[a-z_]+\.so\.[0-9]+\(.*\)(\(64bit\))?$/Provides: &/p' | sort -u
     return
   fi
   for library in libc.so.6 libm.so.6 libpthread.so.0 libdl.so.2 librt.so.1; do

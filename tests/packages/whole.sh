@@ -19,7 +19,12 @@ whole_start() {
   fi
   collector_start
   as_collector init --renew --name 127.0.0.1 >/dev/null
-  inside systemctl restart insights-collector
+  if booted; then
+    inside systemctl restart insights-collector
+  else
+    end "$pid"
+    collector_start
+  fi
   within 60 answers /health/ready
   as_collector account add --email grace@example.org --name Grace >/dev/null
   as_collector site add --account grace@example.org --name eu-west >/dev/null
