@@ -15,7 +15,7 @@ MVN := mvn --batch-mode --no-transfer-progress -q
 DENY_VERSION := 0.20.2
 
 .PHONY: help setup setup-test setup-packages build jar demo test lint test-rust test-java test-browser packages repos test-packages \
-	test-packages-full test-packages-release bench bench-whole clean
+	test-packages-full test-packages-here test-packages-release bench bench-whole clean
 
 help: ## all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -40,7 +40,7 @@ jar: setup ## the minion's jar
 demo: build jar ## everything, running, until Ctrl-C
 	@exec $(BIN)/demo
 
-test: setup-test lint test-rust test-java test-browser ## everything that must hold
+test: setup-test lint test-rust test-java test-browser test-packages-here ## everything that must hold
 
 lint: setup $(TOOLS)/bin/cargo-deny ## formatting, lints, boundaries between rooms, licences
 	cargo fmt --all --check
@@ -70,6 +70,10 @@ repos: setup-packages ## signed repositories of them in target/packages/reposito
 test-packages: setup-packages build jar ## packages, built, signed, installed into roots of their own, upgraded and removed
 	packaging/container/check
 	tests/packages/run
+
+test-packages-here: setup-packages build jar ## the same if this machine lets mount
+	packaging/container/check
+	tests/packages/run --where-possible
 
 test-packages-full: setup-packages build jar ## the same, and everything in them compiled a second time
 	tests/packages/run --full
