@@ -82,7 +82,7 @@ fn wanted(scopes: &[Scope]) -> NewToken {
 async fn token(service: &Service, session: &Session, wanted: NewToken) -> String {
     service
         .accounts
-        .create_token(session, CLIENT, PASSWORD.to_owned(), wanted, now_us())
+        .create_token(session, CLIENT, PASSWORD.into(), wanted, now_us())
         .await
         .unwrap()
 }
@@ -340,10 +340,7 @@ async fn a_token_is_shown_once_used_and_revoked() {
         },
         wanted(&[]),
     ] {
-        let made = service
-            .accounts
-            .create_token(&session, CLIENT, PASSWORD.to_owned(), wrong, now_us())
-            .await;
+        let made = service.accounts.create_token(&session, CLIENT, PASSWORD.into(), wrong, now_us()).await;
         assert!(matches!(made, Err(AccountError::NoSite | AccountError::NoScope)));
     }
     service.stop().await;
@@ -357,7 +354,7 @@ async fn tokens_end_with_their_account() {
     let text = token(&service, &session, wanted(&[Scope::Flows])).await;
     let visitor = Visitor::from(CLIENT);
     assert!(service.accounts.bearer(&text, &visitor, now_us()).await.unwrap().is_some());
-    service.accounts.delete(&session, CLIENT, PASSWORD.to_owned(), now_us()).await.unwrap();
+    service.accounts.delete(&session, CLIENT, PASSWORD.into(), now_us()).await.unwrap();
     assert!(service.accounts.bearer(&text, &visitor, now_us()).await.unwrap().is_none());
     service.stop().await;
 }

@@ -186,8 +186,10 @@ async fn a_stolen_database_tells_no_name_no_address_and_no_secret() {
     catalog.rename_account(ada().id, NAME.to_owned()).await.unwrap();
     catalog.set_email(ada().id, EMAIL.to_owned()).await.unwrap();
     fill(&catalog).await;
+    catalog.begin_second_factor(ada().id, SECRET.to_owned()).await.unwrap();
     assert_eq!(tells(&store), Vec::<String>::new());
     filled(&catalog).await;
+    assert_eq!(catalog.second_factor(ada().id).await.unwrap().unwrap().secret, SECRET);
     // Whoever has the key finds them, by any way to write the address.
     let found = catalog.account_by_email("ADA.LOVELACE@analytical.example ").await.unwrap();
     assert_eq!(found, Some(ada()));
@@ -221,6 +223,7 @@ async fn the_key_is_changed_while_another_process_works() {
     service.create_account(ada()).await.unwrap();
     service.create_token(token(), 10).await.unwrap();
     fill(&service).await;
+    service.begin_second_factor(ada().id, SECRET.to_owned()).await.unwrap();
     let old = fs::read_to_string(&key).unwrap();
     let sealed = sealed_email(&store);
 
@@ -230,6 +233,7 @@ async fn the_key_is_changed_while_another_process_works() {
         assert_eq!(service.account_by_email(EMAIL).await.unwrap(), Some(ada()));
         assert_eq!(service.token([7; 32], TokenPurpose::SignUp, 1).await.unwrap(), Some(token()));
         filled(&service).await;
+        assert_eq!(service.second_factor(ada().id).await.unwrap().unwrap().secret, SECRET);
     }
     service.rename_account(ada().id, "Ada".to_owned()).await.unwrap();
     assert_eq!(command.account(ada().id).await.unwrap().unwrap().name, "Ada");
@@ -269,7 +273,8 @@ async fn a_catalogue_in_clear_is_sealed_when_it_is_migrated() {
     drop(catalog);
     // As the version before had it.
     let db = Connection::open(store.join("catalog.sqlite")).unwrap();
-    db.execute_batch("DROP TABLE vault; PRAGMA user_version = 8;").unwrap();
+    db.execute_batch("DROP TABLE vault; DROP TABLE second_factors; DROP TABLE recovery_codes; PRAGMA user_version = 8;")
+        .unwrap();
     db.execute(
         "UPDATE accounts SET email = ?1, email_key = ?2, name = ?3",
         params![EMAIL, EMAIL.to_lowercase(), NAME],

@@ -13,7 +13,7 @@ use insights_store::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{AccountError, Accounts, Session, Signed, TRIAL_QUOTA_BYTES, check_email, check_name, mail::Mail, session::hash_token};
+use super::{AccountError, Accounts, Proof, Session, Signed, TRIAL_QUOTA_BYTES, Visitor, check_email, check_name, mail::Mail, session::hash_token};
 
 /// How long a link of a sign-up or of a new address is good: people read mail once a day.
 const LONG_US: i64 = 48 * 3_600_000_000;
@@ -148,11 +148,20 @@ impl Accounts {
         Ok(())
     }
 
-    /// Mails a link to the new address, and tells the old one. Needs the password.
-    pub async fn change_email(&self, session: &Session, client: IpAddr, password: String, email: &str, now_us: i64) -> Result<(), AccountError> {
+    /// Mails a link to the new address, and tells the old one. Needs the password, and a code where there is a second factor.
+    pub async fn change_email(
+        &self,
+        session: &Session,
+        visitor: impl Into<Visitor>,
+        proof: Proof,
+        email: &str,
+        now_us: i64,
+    ) -> Result<(), AccountError> {
+        let visitor = visitor.into();
+        let client = visitor.address;
         let email = email.trim();
         check_email(email)?;
-        self.confirm(session, client, password, now_us).await?;
+        self.confirm(session, &visitor, proof, now_us).await?;
         if !self.may_mail(email, client, now_us) {
             return Ok(());
         }

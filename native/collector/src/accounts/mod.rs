@@ -7,6 +7,7 @@
 //! same time, and get the same answer.
 
 mod events;
+mod factor;
 mod fingerprint;
 mod letters;
 mod mail;
@@ -19,6 +20,7 @@ mod settings;
 mod sites;
 mod throttle;
 mod tokens;
+mod totp;
 mod visitor;
 
 use std::sync::Arc;
@@ -27,6 +29,7 @@ use insights_store::{AccountId, StoreError, catalog::Catalog};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+pub use factor::{Factor, Proof, Setup};
 pub use fingerprint::{FingerprintError, format_fingerprint, parse_fingerprint};
 pub use letters::SignUp;
 pub(crate) use mail::Mail;
@@ -48,6 +51,13 @@ pub enum AccountError {
     Refused,
     #[error("the password is wrong")]
     WrongPassword,
+    /// The password is right, and the account has a second factor: the ticket is to come back with a code.
+    #[error("signing in needs a code")]
+    CodeNeeded { ticket: String },
+    #[error("that code is not good now: it was used, is too old, or there were too many attempts")]
+    WrongCode,
+    #[error("signing in took too long; begin again")]
+    Ticket,
     #[error("a password has {MIN_PASSWORD} to {MAX_PASSWORD} characters")]
     PasswordLength,
     #[error("{0:?} is not an e-mail address")]
@@ -96,6 +106,8 @@ pub struct Accounts {
     throttle: Arc<Mutex<throttle::Throttle>>,
     /// Mails that were asked for.
     mails: Arc<Mutex<throttle::Throttle>>,
+    /// Between password and code.
+    tickets: Arc<Mutex<factor::Tickets>>,
     mailer: Mailer,
     passwords: password::Passwords,
     /// Counts changes of sites, settings and fingerprints made by this process, so that open connections learn of them at once.
@@ -108,6 +120,7 @@ impl Accounts {
             catalog,
             throttle: Arc::default(),
             mails: Arc::default(),
+            tickets: Arc::default(),
             mailer: Mailer::log(""),
             passwords: password::Passwords::default(),
             changes: watch::Sender::new(0),

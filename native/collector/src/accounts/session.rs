@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The MidoInsights authors
 
-use std::net::IpAddr;
-
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use insights_store::{AccountId, catalog::WebSession};
 use sha2::{Digest, Sha256};
 
-use super::{AccountError, Accounts, Signed, Visitor, check_name};
+use super::{AccountError, Accounts, Proof, Signed, Visitor, check_name};
 
 /// How long a session lives: a working week.
 pub const SESSION_US: i64 = 7 * 24 * 3_600_000_000;
@@ -53,7 +51,8 @@ pub struct SignIn {
 }
 
 impl Accounts {
-    /// Signs in. Fails with [`AccountError::Refused`] whatever is wrong.
+    /// Signs in. Fails with [`AccountError::Refused`] whatever is wrong, with [`AccountError::CodeNeeded`] when nothing is and the account has a
+    /// second factor.
     pub async fn sign_in(&self, email: &str, password: String, visitor: impl Into<Visitor>, now_us: i64) -> Result<SignIn, AccountError> {
         let visitor = visitor.into();
         let client = visitor.address;
@@ -68,16 +67,24 @@ impl Accounts {
             self.throttle.lock().failed(email, client, now_us);
             return Err(AccountError::Refused);
         };
+        if let Some(ticket) = self.ticket(&account, now_us).await? {
+            return Err(AccountError::CodeNeeded { ticket });
+        }
         self.throttle.lock().succeeded(email);
+        self.begin_session(account.id, visitor, now_us).await
+    }
+
+    /// A session of somebody who has shown everything that is asked for.
+    pub(super) async fn begin_session(&self, account: AccountId, visitor: Visitor, now_us: i64) -> Result<SignIn, AccountError> {
         let token = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
         let expires_us = now_us + SESSION_US;
         let session = WebSession {
             token_hash: hash_token(&token),
-            account: account.id,
+            account,
             created_us: now_us,
             expires_us,
             used_us: now_us,
-            client: client.to_string(),
+            client: visitor.address.to_string(),
             browser: visitor.browser,
         };
         self.catalog.create_session(session, MOST_SESSIONS).await?;
@@ -110,16 +117,24 @@ impl Accounts {
     }
 
     /// Changes the password and ends all other sessions of the account.
-    pub async fn change_password(&self, session: &Session, client: IpAddr, old: String, new: String, now_us: i64) -> Result<(), AccountError> {
-        self.confirm(session, client, old, now_us).await?;
+    pub async fn change_password(
+        &self,
+        session: &Session,
+        visitor: impl Into<Visitor>,
+        proof: Proof,
+        new: String,
+        now_us: i64,
+    ) -> Result<(), AccountError> {
+        // A password that is too short must not use the code up.
         let hash = self.passwords.hash(new).await?;
+        self.confirm(session, &visitor.into(), proof, now_us).await?;
         self.catalog.set_password_hash(session.account, hash, Some(session.token_hash)).await?;
         Ok(self.catalog.delete_tokens_of(session.account).await?)
     }
 
     /// Deletes the account with its sites. Connections of their gateways are closed.
-    pub async fn delete(&self, session: &Session, client: IpAddr, password: String, now_us: i64) -> Result<(), AccountError> {
-        self.confirm(session, client, password, now_us).await?;
+    pub async fn delete(&self, session: &Session, visitor: impl Into<Visitor>, proof: Proof, now_us: i64) -> Result<(), AccountError> {
+        self.confirm(session, &visitor.into(), proof, now_us).await?;
         self.catalog.delete_account(session.account, now_us).await?;
         self.changed();
         Ok(())
@@ -130,17 +145,22 @@ impl Accounts {
         Ok(self.catalog.delete_expired_sessions(now_us).await?)
     }
 
-    /// Checks the password of a session's account again: a stolen session must not be enough for what can't be undone.
-    pub(super) async fn confirm(&self, session: &Session, client: IpAddr, password: String, now_us: i64) -> Result<(), AccountError> {
+    /// Checks the password of a session's account again, and a code where it has a second factor: a stolen session must not be enough for what
+    /// can't be undone.
+    pub(super) async fn confirm(&self, session: &Session, visitor: &Visitor, proof: Proof, now_us: i64) -> Result<(), AccountError> {
+        let client = visitor.address;
         if !self.throttle.lock().allows(&session.email, client, now_us) {
             return Err(AccountError::WrongPassword);
         }
         let hash = self.catalog.account(session.account).await?.map(|account| account.password_hash);
-        if self.passwords.verify(password, hash).await? {
-            return Ok(());
+        if !self.passwords.verify(proof.password, hash).await? {
+            self.throttle.lock().failed(&session.email, client, now_us);
+            return Err(AccountError::WrongPassword);
         }
-        self.throttle.lock().failed(&session.email, client, now_us);
-        Err(AccountError::WrongPassword)
+        if self.has_second_factor(session).await? {
+            self.check_code(session.account, visitor, &proof.code, now_us).await?;
+        }
+        Ok(())
     }
 }
 

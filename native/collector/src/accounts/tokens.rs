@@ -3,14 +3,14 @@
 
 //! Tokens of the API: what programs sign in with. Each has its scopes, perhaps a choice of sites, perhaps an end.
 
-use std::{collections::BTreeSet, fmt, net::IpAddr, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use insights_store::{AccountId, SiteId, StoreError, catalog::ApiToken};
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
-use super::{AccountError, Accounts, Session, Signed, Visitor, check_name, session::hash_token};
+use super::{AccountError, Accounts, Proof, Session, Signed, Visitor, check_name, session::hash_token};
 
 /// Tokens of an account: a page shows them all.
 pub const MOST_TOKENS: usize = 50;
@@ -148,8 +148,8 @@ impl Accounts {
     pub async fn create_token(
         &self,
         session: &Session,
-        client: IpAddr,
-        password: String,
+        visitor: impl Into<Visitor>,
+        proof: Proof,
         wanted: NewToken,
         now_us: i64,
     ) -> Result<String, AccountError> {
@@ -166,7 +166,7 @@ impl Accounts {
                 return Err(AccountError::NoSite);
             }
         }
-        self.confirm(session, client, password, now_us).await?;
+        self.confirm(session, &visitor.into(), proof, now_us).await?;
         let text = format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; TOKEN_BYTES]>()));
         let scopes: Vec<_> = wanted.scopes.iter().map(|scope| scope.name()).collect();
         let token = ApiToken {

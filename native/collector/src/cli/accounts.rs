@@ -29,6 +29,11 @@ pub enum AccountCommand {
     },
     /// List all accounts
     List,
+    /// Take the second factor of somebody away who lost the app and the recovery codes; ask who it is first
+    ResetSecondFactor {
+        #[arg(long, value_name = "ADDRESS")]
+        email: String,
+    },
     /// Set a new password and end all sessions of the account
     Passwd {
         #[arg(long, value_name = "ADDRESS")]
@@ -117,6 +122,15 @@ pub(super) async fn account(dir: &Path, key: &Path, command: AccountCommand) -> 
             for account in accounts.catalog().accounts().await? {
                 say(format_args!("{}\t{}\t{}", account.email, account.name, date(account.created_us)))?;
             }
+        }
+        AccountCommand::ResetSecondFactor { email } => {
+            let account = find_account(accounts.catalog(), &email).await?;
+            let word = if accounts.reset_second_factor(account.id).await? {
+                "has none any more"
+            } else {
+                "had none"
+            };
+            say(format_args!("second factor: {email} {word}"))?;
         }
         AccountCommand::Passwd { email, password } => {
             let account = find_account(accounts.catalog(), &email).await?;

@@ -61,6 +61,26 @@ struct SignInPage {
     sign_up: bool,
 }
 
+#[derive(Template)]
+#[template(path = "sign_in_code.html")]
+struct CodePage {
+    css: String,
+    theme: String,
+    ticket: String,
+    next: String,
+    failed: bool,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct CodeForm {
+    #[serde(default)]
+    ticket: String,
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    next: String,
+}
+
 #[derive(Deserialize)]
 pub(crate) struct SignInQuery {
     #[serde(default)]
@@ -104,14 +124,46 @@ pub(crate) async fn sign_in(
 ) -> Result<Response, WebError> {
     same_origin(&headers)?;
     match app.accounts.sign_in(typed.email.trim(), typed.password, visitor, app.now_us()).await {
-        Ok(signed) => {
-            let to = if local(&typed.next) { typed.next } else { "/".to_owned() };
-            let age = (signed.expires_us - app.now_us()) / 1_000_000;
-            Ok(([(header::SET_COOKIE, set_cookie(&app, &signed.token, age))], Redirect::to(&to)).into_response())
-        }
+        Ok(signed) => Ok(welcome(&app, &signed, &typed.next)),
+        Err(AccountError::CodeNeeded { ticket }) => code_form(ticket, typed.next, false),
         Err(AccountError::Refused) => form(&app, typed.email, typed.next, true, ""),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The second step, where the account has a second factor.
+pub(crate) async fn sign_in_with_code(
+    State(app): State<App>,
+    Asking(visitor): Asking,
+    headers: HeaderMap,
+    Form(typed): Form<CodeForm>,
+) -> Result<Response, WebError> {
+    same_origin(&headers)?;
+    match app.accounts.sign_in_with_code(&typed.ticket, &typed.code, visitor, app.now_us()).await {
+        Ok(signed) => Ok(welcome(&app, &signed, &typed.next)),
+        Err(AccountError::WrongCode) => code_form(typed.ticket, typed.next, true),
+        Err(AccountError::Ticket) => form(&app, String::new(), typed.next, false, "That took too long. Begin again, please."),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Signed in, and on to where they wanted to go.
+fn welcome(app: &App, signed: &accounts::SignIn, next: &str) -> Response {
+    let to = if local(next) { next } else { "/" };
+    let age = (signed.expires_us - app.now_us()) / 1_000_000;
+    ([(header::SET_COOKIE, set_cookie(app, &signed.token, age))], Redirect::to(to)).into_response()
+}
+
+fn code_form(ticket: String, next: String, failed: bool) -> Result<Response, WebError> {
+    let page = CodePage {
+        css: assets::url("manager.css"),
+        theme: assets::url("theme.js"),
+        ticket,
+        next,
+        failed,
+    };
+    let code = if failed { StatusCode::UNAUTHORIZED } else { StatusCode::OK };
+    Ok((code, Html(page.render()?)).into_response())
 }
 
 pub(crate) async fn sign_out(

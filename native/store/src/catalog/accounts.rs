@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::{
     Account, Catalog,
+    factors::forget_factor,
     sealing::{EMAIL, NAME},
     sessions::end_sessions,
     vault::Seals,
@@ -147,6 +148,7 @@ impl Catalog {
                 .map_err(failed("forget tokens"))?;
             tx.execute("DELETE FROM api_tokens WHERE account = ?", [id.0.as_bytes()])
                 .map_err(failed("revoke tokens"))?;
+            forget_factor(tx, id)?;
             tx.execute(
                 "DELETE FROM site_keys WHERE site IN (SELECT id FROM sites WHERE account = ?)",
                 [id.0.as_bytes()],

@@ -16,6 +16,7 @@ mod api_tokens;
 mod counts;
 mod db;
 mod events;
+mod factors;
 pub(crate) mod files;
 mod gateways;
 mod notes;

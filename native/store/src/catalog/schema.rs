@@ -303,6 +303,18 @@ const STEPS: &[&str] = &[
         key BLOB NOT NULL,
         scrubbed INTEGER NOT NULL
     ) STRICT;",
+    // 10
+    "CREATE TABLE second_factors (
+        account BLOB PRIMARY KEY REFERENCES accounts (id) ON DELETE CASCADE,
+        secret TEXT NOT NULL,
+        since_us INTEGER,
+        step INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE recovery_codes (
+        account BLOB NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+        code_hash BLOB NOT NULL,
+        PRIMARY KEY (account, code_hash)
+    ) STRICT, WITHOUT ROWID;",
 ];
 
 /// The first form in which names and addresses are sealed.

@@ -14,6 +14,7 @@ use crate::StoreError;
 /// Places of sealed texts; what tells rows apart follows, as [`COLUMNS`] has it.
 pub(super) const EMAIL: &[u8] = b"account email ";
 pub(super) const NAME: &[u8] = b"account name ";
+pub(super) const FACTOR: &[u8] = b"second factor ";
 pub(super) const TOKEN_EMAIL: &[u8] = b"link email ";
 pub(super) const TOKEN_PAYLOAD: &[u8] = b"link payload ";
 pub(super) const SESSION_CLIENT: &[u8] = b"session client ";
@@ -50,6 +51,7 @@ const COLUMNS: &[Column] = &[
         ..column("account_tokens", "token_hash", "token_hash", "email", TOKEN_EMAIL)
     },
     column("account_tokens", "token_hash", "token_hash", "payload", TOKEN_PAYLOAD),
+    column("second_factors", "account", "account", "secret", FACTOR),
     column("web_sessions", "token_hash", "token_hash", "client", SESSION_CLIENT),
     column("api_tokens", "id", "id", "client", API_TOKEN_CLIENT),
     column("alerts", "id", "id", "acknowledged_by", ACKNOWLEDGED_BY),

@@ -40,6 +40,17 @@ pub struct ApiToken {
     pub client: String,
 }
 
+/// What is asked for beside the password.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SecondFactor {
+    /// Hexadecimal.
+    pub secret: String,
+    /// `None` while it waits for its first code.
+    pub since_us: Option<i64>,
+    /// How many are left.
+    pub recovery_codes: usize,
+}
+
 /// A signed-in browser. The token itself is never stored.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct WebSession {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The MidoInsights authors
 
-//! The account: details, password, keys of its sites, sessions, tokens of the API.
+//! The account: details, password, keys of its sites, second factor, sessions, tokens of the API.
 
+mod factor;
 mod overview;
 mod sessions;
 mod tokens;
@@ -16,6 +17,9 @@ use super::{
 };
 use crate::accounts::{AccountError, Session};
 
+pub(crate) use factor::{
+    begin as begin_factor, cancel as cancel_factor, confirm as confirm_factor, disable as disable_factor, page as factor_page, renew as renew_codes,
+};
 pub(crate) use overview::{add_fingerprint, add_site, change_email, confirm_delete, delete, delete_fingerprint, delete_page, page, password, rename};
 pub(crate) use sessions::{end, end_others, page as sessions_page};
 pub(crate) use tokens::{make as make_token, page as tokens_page, revoke as revoke_token};
@@ -28,6 +32,8 @@ struct Frame {
     name: String,
     email: String,
     csrf: String,
+    /// Forms that need a proof ask for a code as well.
+    factor: bool,
     /// The page among [`Frame::TABS`].
     tab: &'static str,
     home: String,
@@ -37,8 +43,9 @@ struct Frame {
 
 impl Frame {
     /// Path and name.
-    const TABS: [(&'static str, &'static str); 3] = [
+    const TABS: [(&'static str, &'static str); 4] = [
         ("/account", "Account"),
+        ("/account/second-factor", "Second factor"),
         ("/account/sessions", "Sessions"),
         ("/account/tokens", "API tokens"),
     ];
@@ -52,6 +59,7 @@ impl Frame {
             name: session.name.clone(),
             email: session.email.clone(),
             csrf: session::csrf(session),
+            factor: app.accounts.has_second_factor(session).await?,
             tab,
             home: sites
                 .first()

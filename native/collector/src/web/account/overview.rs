@@ -15,13 +15,13 @@ use serde::Deserialize;
 
 use super::{Frame, framed, told};
 use crate::{
-    accounts::{AccountError, Session, TRIAL_FINGERPRINTS},
+    accounts::{AccountError, Proof, Session, TRIAL_FINGERPRINTS},
     web::{
         App, assets,
         error::WebError,
         frame::connection,
         html,
-        session::{self, Client, SignedIn},
+        session::{self, Asking, SignedIn},
         units,
     },
 };
@@ -84,6 +84,8 @@ pub(crate) struct PasswordForm {
     #[serde(default)]
     old: String,
     #[serde(default)]
+    code: String,
+    #[serde(default)]
     new: String,
 }
 
@@ -95,6 +97,8 @@ pub(crate) struct EmailForm {
     email: String,
     #[serde(default)]
     password: String,
+    #[serde(default)]
+    code: String,
 }
 
 #[derive(Deserialize)]
@@ -106,6 +110,8 @@ pub(crate) struct DeleteForm {
     confirm: String,
     #[serde(default)]
     password: String,
+    #[serde(default)]
+    code: String,
 }
 
 #[derive(Template)]
@@ -116,6 +122,7 @@ struct DeletePage {
     csrf: String,
     email: String,
     sites: String,
+    factor: bool,
     error: String,
 }
 
@@ -161,27 +168,32 @@ pub(crate) async fn rename(
 pub(crate) async fn password(
     State(app): State<App>,
     SignedIn(session): SignedIn,
-    Client(client): Client,
+    Asking(visitor): Asking,
     headers: HeaderMap,
     Form(form): Form<PasswordForm>,
 ) -> Result<Response, WebError> {
     session::guard(&session, &headers, &form.csrf)?;
-    let changed = app.accounts.change_password(&session, client, form.old, form.new, app.now_us()).await;
+    let proof = Proof {
+        password: form.old,
+        code: form.code,
+    };
+    let changed = app.accounts.change_password(&session, visitor, proof, form.new, app.now_us()).await;
     outcome(&app, &session, changed, "/account?done=password").await
 }
 
 pub(crate) async fn change_email(
     State(app): State<App>,
     SignedIn(session): SignedIn,
-    Client(client): Client,
+    Asking(visitor): Asking,
     headers: HeaderMap,
     Form(form): Form<EmailForm>,
 ) -> Result<Response, WebError> {
     session::guard(&session, &headers, &form.csrf)?;
-    let asked = app
-        .accounts
-        .change_email(&session, client, form.password, &form.email, app.now_us())
-        .await;
+    let proof = Proof {
+        password: form.password,
+        code: form.code,
+    };
+    let asked = app.accounts.change_email(&session, visitor, proof, &form.email, app.now_us()).await;
     outcome(&app, &session, asked, "/account?done=mailed").await
 }
 
@@ -204,7 +216,7 @@ pub(crate) async fn delete_page(State(app): State<App>, SignedIn(session): Signe
 pub(crate) async fn delete(
     State(app): State<App>,
     SignedIn(session): SignedIn,
-    Client(client): Client,
+    Asking(visitor): Asking,
     headers: HeaderMap,
     Form(form): Form<DeleteForm>,
 ) -> Result<Response, WebError> {
@@ -212,7 +224,11 @@ pub(crate) async fn delete(
     if !form.confirm.trim().eq_ignore_ascii_case(&session.email) {
         return deletion(&app, &session, format!("Type {} to confirm.", session.email)).await;
     }
-    match app.accounts.delete(&session, client, form.password, app.now_us()).await {
+    let proof = Proof {
+        password: form.password,
+        code: form.code,
+    };
+    match app.accounts.delete(&session, visitor, proof, app.now_us()).await {
         Ok(()) => Ok((
             [(header::SET_COOKIE, session::forget_cookie(&app))],
             Redirect::to("/sign-in?done=deleted"),
@@ -312,6 +328,7 @@ async fn deletion(app: &App, session: &Session, error: String) -> Result<Respons
         csrf: session::csrf(session),
         email: session.email.clone(),
         sites: sites.join(", "),
+        factor: app.accounts.has_second_factor(session).await?,
         error,
     })?;
     if wrong {

@@ -17,12 +17,12 @@ use time::{Date, macros::format_description};
 
 use super::{Frame, framed, told};
 use crate::{
-    accounts::{AccountError, MOST_TOKENS, NewToken, Scope, Session, SiteInfo, TokenInfo},
+    accounts::{AccountError, MOST_TOKENS, NewToken, Proof, Scope, Session, SiteInfo, TokenInfo},
     query::params::Params,
     web::{
         App,
         error::WebError,
-        session::{self, Client, SignedIn},
+        session::{self, Asking, SignedIn},
         units,
     },
 };
@@ -88,7 +88,7 @@ pub(crate) async fn page(State(app): State<App>, SignedIn(session): SignedIn, Qu
 pub(crate) async fn make(
     State(app): State<App>,
     SignedIn(session): SignedIn,
-    Client(client): Client,
+    Asking(visitor): Asking,
     headers: HeaderMap,
     body: String,
 ) -> Result<Response, WebError> {
@@ -102,8 +102,12 @@ pub(crate) async fn make(
         scopes: all("scope").filter_map(|name| name.parse().ok()).collect(),
         sites: all("site").map(str::to_owned).collect(),
     };
+    let proof = Proof {
+        password: text("password"),
+        code: text("code"),
+    };
     let made = match wanted(&typed) {
-        Ok(wanted) => app.accounts.create_token(&session, client, text("password"), wanted, app.now_us()).await,
+        Ok(wanted) => app.accounts.create_token(&session, visitor, proof, wanted, app.now_us()).await,
         Err(error) => Err(error),
     };
     match made {
