@@ -122,10 +122,15 @@ impl Seen<'_> {
 impl<T: Topology> Tracer<T> {
     /// Traces the packet of a record and compares.
     pub fn compare(&mut self, seen: &Seen<'_>) -> Outcome {
+        self.explain(seen).map_or(Outcome::NoWay, |(outcome, _)| outcome)
+    }
+
+    /// The trace that fits a record best, and how it fits; `None` for a record without a way of its own.
+    pub fn explain(&mut self, seen: &Seen<'_>) -> Option<(Outcome, Trace)> {
         if seen.sim_result == SimResult::GeneratedPacket
             || seen.devices.is_empty() && seen.actions.iter().any(|action| matches!(action, Action::Output { .. }))
         {
-            return Outcome::NoWay;
+            return None;
         }
         let (known, choices) = seen.hints();
         // The record doesn't say whether the connection was known, its rules do: one of the ways fits them. With state but nothing to undo is a
@@ -139,21 +144,21 @@ impl<T: Topology> Tracer<T> {
             },
             Connection { returned: false, ..known },
         ];
-        let mut best: Option<(usize, Outcome)> = None;
+        let mut best: Option<(usize, Outcome, Trace)> = None;
         for connection in &ways {
             let trace = self.trace(seen.in_port, seen.packet, connection, &choices);
             let outcome = judge(seen, &trace);
             let fit = match &outcome {
-                Outcome::Agrees => return outcome,
+                Outcome::Agrees => return Some((outcome, trace)),
                 Outcome::Differs(Difference::Rules { at, .. }) => 1 + at,
                 Outcome::Differs(Difference::Devices { .. }) => 0,
                 _ => usize::MAX,
             };
-            if best.as_ref().is_none_or(|(before, _)| *before < fit) {
-                best = Some((fit, outcome));
+            if best.as_ref().is_none_or(|(before, _, _)| *before < fit) {
+                best = Some((fit, outcome, trace));
             }
         }
-        best.map_or(Outcome::NoWay, |(_, outcome)| outcome)
+        best.map(|(_, outcome, trace)| (outcome, trace))
     }
 }
 

@@ -243,17 +243,20 @@ impl Names for SiteNames<'_> {
     }
 }
 
+/// The name of an IP protocol, else its number.
+pub fn protocol_name(proto: u8) -> String {
+    let word = Field::Proto.words().iter().find(|(_, number)| *number == u64::from(proto));
+    word.map_or_else(
+        || proto.to_string(),
+        |(word, _)| if *word == "icmpv6" { "ICMPv6".to_owned() } else { word.to_uppercase() },
+    )
+}
+
 /// Protocol in a word.
 pub fn protocol(row: &FlowRow) -> String {
     match row.ether_type {
         0x0806 => "ARP".to_owned(),
-        0x0800 | 0x86dd => {
-            let word = Field::Proto.words().iter().find(|(_, number)| *number == u64::from(row.proto));
-            word.map_or_else(
-                || row.proto.to_string(),
-                |(word, _)| if *word == "icmpv6" { "ICMPv6".to_owned() } else { word.to_uppercase() },
-            )
-        }
+        0x0800 | 0x86dd => protocol_name(row.proto),
         other => {
             let word = Field::EtherType.words().iter().find(|(_, number)| *number == u64::from(other));
             word.map_or_else(|| format!("0x{other:04x}"), |(word, _)| word.to_uppercase())

@@ -12,4 +12,5 @@ pub mod params;
 pub mod period;
 pub mod reports;
 pub mod scoped;
+pub mod trace;
 pub mod traffic;

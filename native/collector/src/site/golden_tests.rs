@@ -491,3 +491,89 @@ fn a_host_that_went_keeps_what_was_known_of_it() {
     let zone = site.tunnel_zones().find(|zone| zone.ends.iter().any(|end| end.host == host)).unwrap();
     assert_eq!(zone.state, State::Degraded);
 }
+
+#[test]
+fn a_trace_reads_chains_and_links_as_midonet_says() {
+    use insights_trace::compiled::Compiled;
+
+    let site = golden_site();
+    let mut compiled = Compiled::default();
+    let routers = rest("routers");
+    for router in &routers {
+        let read = compiled.router(&site, id(&router["id"])).unwrap();
+        assert_eq!(read.admin_up, router["adminStateUp"].as_bool().unwrap());
+        assert_eq!(read.inbound, some_id(&router["inboundFilterId"]));
+        assert_eq!(read.outbound, some_id(&router["outboundFilterId"]));
+        assert_eq!(read.forward, some_id(&router["forwardChainId"]));
+        assert_eq!(read.balancer, some_id(&router["loadBalancerId"]));
+        let routes: BTreeSet<_> = read.routes.iter().filter_map(|route| route.id).collect();
+        let configured: BTreeSet<_> = site
+            .routes()
+            .filter(|route| route.router == Some(id(&router["id"])))
+            .filter_map(|route| route.id)
+            .collect();
+        assert_eq!(routes, configured);
+    }
+    for bridge in rest("bridges") {
+        let read = compiled.network(&site, id(&bridge["id"])).unwrap();
+        assert_eq!(read.inbound, some_id(&bridge["inboundFilterId"]));
+        assert_eq!(read.outbound, some_id(&bridge["outboundFilterId"]));
+    }
+    for port in rest("ports") {
+        let read = compiled.port(&site, id(&port["id"])).unwrap();
+        assert_eq!(read.inbound, some_id(&port["inboundFilterId"]));
+        assert_eq!(read.outbound, some_id(&port["outboundFilterId"]));
+        assert_eq!(read.peer, some_id(&port["peerId"]));
+        assert_eq!(read.bound, !port["hostId"].is_null() && !port["interfaceName"].is_null());
+    }
+    assert_eq!(routers.len(), 4);
+}
+
+/// Each pair of machines of the golden cloud, both ways: no way ends at something that the topology lacks, and those of one network and group
+/// reach each other.
+#[test]
+fn every_machine_of_the_cloud_can_be_traced_to_every_other() {
+    use insights_trace::{Choices, Connection, End, Reason, Tracer, packet::TCP, walk::Wanted};
+
+    let site = golden_site();
+    let machines: Vec<Port> = site.ports().filter(|port| port.kind == PortKind::Vm && !port.addresses.is_empty()).collect();
+    let mut tracer = Tracer::new(&site);
+    let (mut delivered, mut by_rule, mut elsewhere) = (0, 0, 0);
+    for from in &machines {
+        for to in machines.iter().filter(|to| to.id != from.id) {
+            let wanted = Wanted {
+                src: None,
+                dst: to.addresses[0],
+                proto: TCP,
+                src_port: 40_000,
+                dst_port: 22,
+            };
+            let Ok(packet) = tracer.packet(from.id, &wanted) else { continue };
+            let trace = tracer.trace(from.id, packet, &Connection::default(), &Choices::default());
+            match trace.end {
+                End::Delivered(port) => {
+                    // Tenants reuse addresses, and their routers send what they don't know out of the cloud.
+                    let reached = site.port(port).unwrap();
+                    if reached.kind == PortKind::Uplink {
+                        assert_ne!(to.network, from.network);
+                        elsewhere += 1;
+                        continue;
+                    }
+                    assert!(reached.addresses.contains(&to.addresses[0]), "from {} to {}", from.name, reached.name);
+                    assert!(to.network != from.network || port == to.id, "from {} to {}: {}", from.name, to.name, reached.name);
+                    delivered += 1;
+                    // Whoever gets a packet through gets its answer.
+                    let back = tracer.answer(&trace).unwrap();
+                    assert_eq!(back.end, End::Delivered(from.id));
+                }
+                End::Dropped(Reason::Rule { rule, .. }) => {
+                    assert!(site.rule(rule).is_some());
+                    by_rule += 1;
+                }
+                End::Dropped(Reason::Missing(lacking)) => panic!("{lacking} is lacking between {} and {}", from.name, to.name),
+                _ => elsewhere += 1,
+            }
+        }
+    }
+    assert!(machines.len() > 3 && delivered > 0 && by_rule + elsewhere > 0, "{delivered} {by_rule} {elsewhere}");
+}

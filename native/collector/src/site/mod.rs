@@ -17,6 +17,7 @@ mod services;
 mod shards;
 mod sites;
 mod tables;
+mod trace;
 mod types;
 mod words;
 mod writer;

@@ -217,7 +217,7 @@ where
 }
 
 /// The entry that is in force, and whether it was learned.
-fn current<V>(versions: &BTreeMap<i64, V>) -> Option<(bool, &V)> {
+pub(super) fn current<V>(versions: &BTreeMap<i64, V>) -> Option<(bool, &V)> {
     let learned = versions.range(..CONFIGURED).next_back();
     learned
         .map(|(_, value)| (true, value))

@@ -28,6 +28,7 @@ mod session;
 mod site;
 mod table;
 mod topology;
+mod trace;
 pub(crate) mod units;
 
 use axum::{
@@ -116,6 +117,7 @@ pub fn router(app: App) -> Router {
         .route("/s/{site}/site/interval", post(site::interval))
         .route("/s/{site}/site/gateways/{gateway}", get(site::gateway_page))
         .route("/s/{site}/site/gateways/{gateway}/command", post(site::command))
+        .route("/s/{site}/trace", get(trace::page))
         .route("/s/{site}/search", get(search::page))
         .merge(crate::api::routes())
         .route("/static/{version}/{*name}", get(assets::serve))

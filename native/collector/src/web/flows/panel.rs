@@ -118,7 +118,7 @@ impl Panel {
             dropped: row.verdict == Verdict::Dropped,
             translation: translation(row),
             fields: fields(&then, row, &path),
-            links: links(ctx, row),
+            links: links(ctx, id, row),
             base: ctx.base(),
             keep: keep.split_once('?').map_or_else(String::new, |(_, query)| query.to_owned()),
             steps,
@@ -290,8 +290,11 @@ fn fields(then: &Site, row: &FlowRow, path: &Path) -> Vec<(&'static str, String)
     fields
 }
 
-fn links(ctx: &Ctx, row: &FlowRow) -> Vec<(&'static str, String)> {
+fn links(ctx: &Ctx, id: FlowId, row: &FlowRow) -> Vec<(&'static str, String)> {
     let mut links = Vec::new();
+    if row.in_port.is_some() && !row.transit {
+        links.push(("Trace over the topology of then", ctx.link("trace", &[("flow", &id.to_string())])));
+    }
     let flows = |tests: Vec<Test>| {
         ctx.link(
             "flows",

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The MidoInsights authors
+
+//! Where a packet would go: asked for by port and address, or shown for a recorded flow beside what its agent said.
+
+use askama::Template;
+use axum::response::Response;
+
+use super::{context::Ctx, device, error::WebError, frame::Frame, html, units};
+use crate::query::{
+    flows,
+    params::Params,
+    trace::{self, Agreement, Ask, PROTOCOLS, Way},
+};
+
+#[derive(Template)]
+#[template(path = "trace.html")]
+struct Page {
+    frame: Frame,
+    form: Form,
+    /// The field that is wrong and why, with what it may mean.
+    error: Option<(&'static str, String)>,
+    choices: Vec<(String, String)>,
+    ways: Vec<(&'static str, &'static str, Way)>,
+    agreement: Option<Agreement>,
+    /// Of then, where it is not of now.
+    as_of: String,
+    now: String,
+}
+
+impl Page {
+    fn is_wrong(&self, field: &str) -> bool {
+        self.error.as_ref().is_some_and(|(wrong, _)| *wrong == field)
+    }
+
+    /// The protocol is none of those that the form offers.
+    fn other_proto(&self) -> bool {
+        !self.form.proto.is_empty() && PROTOCOLS.iter().all(|(word, _)| *word != self.form.proto)
+    }
+}
+
+/// What stands in the form.
+struct Form {
+    from: String,
+    to: String,
+    src: String,
+    proto: String,
+    sport: String,
+    dport: String,
+    at: String,
+}
+
+impl Form {
+    fn of(params: &Params) -> Self {
+        let get = |name| params.get(name).unwrap_or_default().to_owned();
+        Self {
+            from: get("from"),
+            to: get("to"),
+            src: get("src"),
+            proto: get("proto"),
+            sport: get("sport"),
+            dport: get("dport"),
+            at: get("at"),
+        }
+    }
+}
+
+pub(crate) async fn page(ctx: Ctx) -> Result<Response, WebError> {
+    let mut page = Page {
+        frame: Frame::new(&ctx, "Trace", "trace").await?,
+        form: Form::of(&ctx.params),
+        error: None,
+        choices: Vec::new(),
+        ways: Vec::new(),
+        agreement: None,
+        as_of: String::new(),
+        now: ctx.here(&[("at", ""), ("flow", "")]),
+    };
+    if let Some(text) = ctx.params.get("flow").filter(|text| !text.is_empty()) {
+        recorded(&ctx, text, &mut page).await?;
+    } else {
+        asked(&ctx, &mut page).await?;
+    }
+    html(&page)
+}
+
+/// The packet of the form, over the topology of now or of the moment that it names.
+async fn asked(ctx: &Ctx, page: &mut Page) -> Result<(), WebError> {
+    let mut site = ctx.site.clone();
+    if let Some(text) = ctx.params.get("at").filter(|text| !text.is_empty()) {
+        let at: i64 = text
+            .parse()
+            .map_err(|_| WebError::Bad(format!("“{text}” is no moment: it is seconds since 1970.")))?;
+        let at_us = at.saturating_mul(1_000_000);
+        site = ctx.app.sites.at(&ctx.scope, at_us).await?;
+        page.as_of = units::full(at_us);
+    }
+    let ask = match Ask::parse(&site, &ctx.params) {
+        Ok(Some(ask)) => ask,
+        Ok(None) => return Ok(()),
+        Err(error) => {
+            let link = |id: &uuid::Uuid| ctx.here(&[(error.field, &id.to_string())]);
+            page.choices = error.choices.iter().map(|(id, name)| (link(id), name.clone())).collect();
+            page.error = Some((error.field, error.text));
+            return Ok(());
+        }
+    };
+    match trace::trace(site, ask).await {
+        Ok(ways) => {
+            page.ways.push(("there", "The way there", ways.there));
+            page.ways.extend(ways.back.map(|back| ("back", "The way of the answer", back)));
+        }
+        Err(error) => page.error = Some(("from", format!("No such packet can be sent: {error}."))),
+    }
+    Ok(())
+}
+
+/// The packet of a stored flow, over the topology of its time.
+async fn recorded(ctx: &Ctx, text: &str, page: &mut Page) -> Result<(), WebError> {
+    let id = text.parse().map_err(|_| WebError::Bad(format!("“{text}” names no flow.")))?;
+    let Some((flow, path)) = flows::flow(ctx.store(), id).await? else {
+        return Err(WebError::NotFound("The flow of this link is not stored any more.".to_owned()));
+    };
+    let row = flow.row;
+    page.as_of = units::full(row.time_us);
+    page.form.at = row.time_us.div_euclid(1_000_000).to_string();
+    page.form.from = row.in_port.map(|port| port.to_string()).unwrap_or_default();
+    page.form.src = row.src_ip.map(|address| address.to_string()).unwrap_or_default();
+    page.form.to = row.dst_ip.map(|address| address.to_string()).unwrap_or_default();
+    page.form.proto = PROTOCOLS
+        .iter()
+        .find(|(_, number)| *number == row.proto)
+        .map_or_else(|| row.proto.to_string(), |(word, _)| (*word).to_owned());
+    if flows::has_ports(&row) {
+        (page.form.sport, page.form.dport) = (row.src_tp.to_string(), row.dst_tp.to_string());
+    }
+    let site = ctx.app.sites.at(&ctx.scope, row.time_us).await?;
+    match trace::of_flow(site, row, path).await {
+        Some((way, agreement)) => {
+            page.ways.push(("there", "The way of the recorded packet", way));
+            page.agreement = Some(agreement);
+        }
+        None => {
+            page.error = Some((
+                "from",
+                "This record has no way of its own: its agent made the packet, or got it by a tunnel from the host where it entered.".to_owned(),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Shape and colour of an end.
+fn end_class(way: &Way) -> &'static str {
+    match way.verdict {
+        "delivered" | "answered" | "flooded" => "up",
+        "dropped" => "down",
+        _ => "unknown",
+    }
+}
+
+fn icon(stop: &trace::Stop) -> &'static str {
+    device::icon(stop.kind)
+}
