@@ -39,6 +39,7 @@ async function places(context) {
     "flows", `flows?filter=result+%3D+dropped&flow=${flows[0].id}`, "flows?filter=src.prt+%3D+5", "flows?filter=ttl+%3D+1", "flows?period=2001-01-01",
     "flows/top", "flows/top?by=src.network,dst.network,dst.port&filter=proto+%3D+tcp", "flows/top?filter=src.prt+%3D+5",
     "reports", "reports?type=total", "reports?type=networks&top=5", "reports?period=2001-01-01", "events?kind=account", "events?kind=alert", "alerts", "alerts?view=history", "alerts?view=rules", "alerts?view=receivers", "alerts/1", "alerts/2",
+    "trace", `trace?port=${vm.id}&dst=203.0.113.9`, `trace?port=${vm.id}&dst=nobody`, `trace?flow=${flows[0].id}`,
     "events", "site", "site/gateways/aa000000-0000-4000-8000-000000000004", "search?q=vm", "search",
   ];
 }
@@ -363,6 +364,33 @@ test("a dropped flow tells the device, the chain and the rule that decided", asy
   await page.keyboard.press("Escape");
   await page.waitForURL((url) => !url.search.includes("flow="));
   await context.close();
+});
+
+test("a dropped flow is traced over the topology of then, and a packet that is asked for over that of now", async () => {
+  const { page, context, complaints, at } = await signedIn(browser, server);
+  await page.goto(at("flows?filter=result+%3D+dropped"));
+  await page.locator(".flowlist tbody tr a").first().click();
+  await page.getByRole("link", { name: "Trace over the topology of then" }).click();
+  await page.getByRole("heading", { name: "The way of the recorded packet" }).waitFor();
+  assert.ok(await page.locator(".path > li").count() > 1, "devices are drawn");
+
+  const vm = (await items(context, "port")).find((port) => port.kind === "vm" && port.addresses.length > 0);
+  const network = (await items(context, "port")).find((port) => port.kind === "vm" && port.network === vm.network && port.id !== vm.id);
+  await page.goto(at("trace"));
+  await page.getByLabel("Sent by the port").fill(vm.id);
+  await page.getByLabel("To", { exact: true }).fill(network.addresses[0]);
+  await page.getByLabel("Service port").fill("22");
+  await page.getByRole("button", { name: "Trace" }).click();
+  await page.getByRole("heading", { name: "The way there" }).waitFor();
+  const answer = await context.request.get(`${server.base}/api/v1/sites/${server.site}/trace?port=${vm.id}&dst=${network.addresses[0]}&dport=22`);
+  const { there } = await answer.json();
+  assert.equal((await page.locator("#there header .st").innerText()).toLowerCase(), there.verdict);
+  const shown = await page.locator("#there .path > li .nm a").allInnerTexts();
+  assert.deepEqual(shown, there.stops.map((stop) => stop.name));
+
+  await page.goto(at("trace?port=nobody&dst=10.0.0.1"));
+  await page.getByRole("alert").getByText("No port is called “nobody”").waitFor();
+  assert.deepEqual(complaints, []);
 });
 
 test("a span drawn on the histogram becomes the period", async () => {

@@ -21,13 +21,13 @@ pub(super) async fn trace(call: Call<Topology>) -> Result<Json<Value>, Problem> 
     let bad = |field, text: String| Problem::bad(field, text, 0..0);
     let ask = match Ask::parse(&site, &call.params) {
         Ok(Some(ask)) => ask,
-        Ok(None) => return Err(bad("from", "say from which port and to which address: from=…&to=…".to_owned())),
+        Ok(None) => return Err(bad("port", "say from which port and to which address: port=…&dst=…".to_owned())),
         Err(error) => {
             let choices: Vec<String> = error.choices.iter().map(|(id, name)| format!(" {id} ({name})")).collect();
             return Err(bad(error.field, format!("{}{}", error.text, choices.join(","))));
         }
     };
     let as_of_us = site.at_us();
-    let ways = trace::trace(site, ask).await.map_err(|error| bad("from", error.to_string()))?;
+    let ways = trace::trace(site, ask).await.map_err(|error| bad("port", error.to_string()))?;
     Ok(Json(json!({ "there": ways.there, "back": ways.back, "as_of_us": as_of_us })))
 }

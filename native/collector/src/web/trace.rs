@@ -41,8 +41,8 @@ impl Page {
 
 /// What stands in the form.
 struct Form {
-    from: String,
-    to: String,
+    port: String,
+    dst: String,
     src: String,
     proto: String,
     sport: String,
@@ -54,8 +54,8 @@ impl Form {
     fn of(params: &Params) -> Self {
         let get = |name| params.get(name).unwrap_or_default().to_owned();
         Self {
-            from: get("from"),
-            to: get("to"),
+            port: get("port"),
+            dst: get("dst"),
             src: get("src"),
             proto: get("proto"),
             sport: get("sport"),
@@ -110,7 +110,7 @@ async fn asked(ctx: &Ctx, page: &mut Page) -> Result<(), WebError> {
             page.ways.push(("there", "The way there", ways.there));
             page.ways.extend(ways.back.map(|back| ("back", "The way of the answer", back)));
         }
-        Err(error) => page.error = Some(("from", format!("No such packet can be sent: {error}."))),
+        Err(error) => page.error = Some(("port", format!("No such packet can be sent: {error}."))),
     }
     Ok(())
 }
@@ -124,9 +124,9 @@ async fn recorded(ctx: &Ctx, text: &str, page: &mut Page) -> Result<(), WebError
     let row = flow.row;
     page.as_of = units::full(row.time_us);
     page.form.at = row.time_us.div_euclid(1_000_000).to_string();
-    page.form.from = row.in_port.map(|port| port.to_string()).unwrap_or_default();
+    page.form.port = row.in_port.map(|port| port.to_string()).unwrap_or_default();
     page.form.src = row.src_ip.map(|address| address.to_string()).unwrap_or_default();
-    page.form.to = row.dst_ip.map(|address| address.to_string()).unwrap_or_default();
+    page.form.dst = row.dst_ip.map(|address| address.to_string()).unwrap_or_default();
     page.form.proto = PROTOCOLS
         .iter()
         .find(|(_, number)| *number == row.proto)
@@ -142,7 +142,7 @@ async fn recorded(ctx: &Ctx, text: &str, page: &mut Page) -> Result<(), WebError
         }
         None => {
             page.error = Some((
-                "from",
+                "port",
                 "This record has no way of its own: its agent made the packet, or got it by a tunnel from the host where it entered.".to_owned(),
             ));
         }

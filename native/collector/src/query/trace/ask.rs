@@ -51,25 +51,25 @@ impl AskError {
 }
 
 impl Ask {
-    /// Reads `from` (port: name, UUID, IP or MAC), `to` (address, or a port by the same), `src`, `proto`, `sport` and `dport`; `None` where
+    /// Reads `port` (name, UUID, IP or MAC), `dst` (address, or a port by the same), `src`, `proto`, `sport` and `dport`; `None` where
     /// nothing is asked yet.
     pub fn parse(site: &Site, params: &Params) -> Result<Option<Ask>, AskError> {
         let get = |name: &str| params.get(name).map(str::trim).filter(|text| !text.is_empty());
-        let (from, to) = match (get("from"), get("to")) {
+        let (from, to) = match (get("port"), get("dst")) {
             (None, None) => return Ok(None),
-            (None, Some(_)) => return Err(AskError::new("from", "Say which port sends it.")),
-            (Some(_), None) => return Err(AskError::new("to", "Say to whom it goes.")),
+            (None, Some(_)) => return Err(AskError::new("port", "Say which port sends it.")),
+            (Some(_), None) => return Err(AskError::new("dst", "Say to whom it goes.")),
             (Some(from), Some(to)) => (from, to),
         };
-        let port = find_port(site, "from", from)?;
+        let port = find_port(site, "port", from)?;
         let dst = match to.parse::<IpAddr>() {
             Ok(address) => address,
             Err(_) => {
-                let target = find_port(site, "to", to)?;
+                let target = find_port(site, "dst", to)?;
                 let addresses = site.port(target).map(|port| port.addresses).unwrap_or_default();
                 *addresses
                     .first()
-                    .ok_or_else(|| AskError::new("to", format!("{} has no address.", site.name(target))))?
+                    .ok_or_else(|| AskError::new("dst", format!("{} has no address.", site.name(target))))?
             }
         };
         let src = match get("src") {

@@ -162,6 +162,10 @@ pub(super) fn way(site: &Site, trace: &Trace) -> Way {
             }
         }
     }
+    for stop in &mut stops {
+        // A chain without rules decides nothing.
+        stop.chains.retain(|chain| !chain.rules.is_empty());
+    }
     let (verdict, end) = end(site, &trace.end);
     if matches!(trace.end, End::Dropped(_))
         && let Some(last) = stops.get_mut(filters)
