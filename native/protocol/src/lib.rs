@@ -37,7 +37,7 @@ pub use codec::WireError;
 pub use kind::{Kind, Kinds};
 
 /// Version of everything in this crate. A gateway and a service that disagree part with [`control::RefusalCode::Protocol`].
-pub const PROTOCOL_VERSION: u16 = 3;
+pub const PROTOCOL_VERSION: u16 = 4;
 
 /// ALPN name of the connection. It never changes: versions are told apart in the greeting, where a refusal can say why.
 pub const ALPN: &[u8] = b"midoinsights";

@@ -10,7 +10,7 @@ use std::sync::{
 
 use insights_protocol::{WireError, batch::Payload, stream::StreamReader};
 
-/// Bytes that all streams may keep, whatever their number. One keeps some 3 MiB for a small cloud and 12 MiB at its own bound, so a thousand gateways
+/// Bytes that all streams may keep, whatever their number. One keeps some 3 MiB for a small cloud and 13 MiB at its own bound, so a thousand gateways
 /// can't all keep what they would: those with more than their part begin anew more often.
 const MAX_BYTES: usize = 2 << 30;
 

@@ -8,11 +8,14 @@
 //! - Records of one connection follow from each other ([`links`]): the packet at the far end of its tunnel, the answer, the answer there.
 //! - Everything else follows from what the same values led to the last time ([`keys`], [`table`]), and what does not is coded by how often it comes
 //!   ([`coder`]).
+//! - What was not used for long is forgotten when there is too much of it ([`dictionary`]).
 //!
 //! The model is one for both sides ([`model`]); who writes tells it the numbers ([`write`]), who reads is told them ([`read`]).
 
 mod actions;
 mod coder;
+mod dictionary;
+mod expected;
 mod fields;
 mod guess;
 mod hosts;
@@ -27,7 +30,3 @@ mod write;
 
 pub(crate) use read::FlowReader;
 pub(crate) use write::FlowWriter;
-
-/// What the dictionaries of a stream may take between batches; with tables, rows and chances beside it a reader keeps 12 MiB at most. Above it, both
-/// sides forget everything. A simulated cloud of 30 tenants and 600 ports gets there after some 200,000 records of new connections.
-const MAX_WEIGHT: usize = 8 << 20;

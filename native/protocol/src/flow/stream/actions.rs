@@ -157,8 +157,8 @@ pub(super) fn asks(shape: &[u8]) -> Option<Asks> {
 }
 
 /// The actions again. `None` if no writer made the shape for this packet.
-pub(super) fn unfold(shape: &[u8], packet: &Packet, given: &Given) -> Option<Vec<u8>> {
-    let mut actions = Vec::with_capacity(shape.len() + 12);
+pub(super) fn unfold(shape: &[u8], packet: &Packet, given: &Given, actions: &mut Vec<u8>) -> Option<()> {
+    actions.clear();
     let mut whole = true;
     walk(shape, |part| match part {
         Part::Address(end, is_given) => match if is_given { given.addresses[end] } else { packet.addresses[end] } {
@@ -171,7 +171,7 @@ pub(super) fn unfold(shape: &[u8], packet: &Packet, given: &Given) -> Option<Vec
         },
         Part::Bytes(_, bytes) => actions.extend_from_slice(bytes),
     })?;
-    whole.then_some(actions)
+    whole.then_some(())
 }
 
 enum Part<'a> {
@@ -245,13 +245,15 @@ mod tests {
             let asked = asks(&shape).unwrap();
             prop_assert_eq!(asked.addresses, given.addresses.map(|some| some.is_some()));
             prop_assert_eq!(asked.ports, given.ports.map(|some| some.is_some()));
-            prop_assert_eq!(unfold(&shape, &packet, &given).unwrap(), actions);
+            let mut unfolded = vec![7];
+            unfold(&shape, &packet, &given, &mut unfolded).unwrap();
+            prop_assert_eq!(unfolded, actions);
         }
 
         #[test]
         fn no_shape_harms(shape in vec(prop_oneof![Just(1u8), Just(11), Just(12), any::<u8>()], 0..40)) {
             let packet = Packet { addresses: [Some([1; 4]), None], ports: [1, 2] };
-            prop_assert_eq!(asks(&shape).is_none() && unfold(&shape, &packet, &Given::default()).is_some(), false);
+            prop_assert_eq!(asks(&shape).is_none() && unfold(&shape, &packet, &Given::default(), &mut Vec::new()).is_some(), false);
         }
     }
 }

@@ -15,18 +15,6 @@ use crate::WireError;
 /// Below this, most ports are services; above, systems number their own ends.
 const EPHEMERAL: u32 = 16_384;
 
-/// What a reader keeps of a value of each dictionary, beside what is in lists.
-const WEIGHTS: [usize; of::COUNT] = {
-    let mut weights = [20; of::COUNT];
-    weights[of::OUTS] = 40;
-    weights[of::FRAMES] = 4 * FRAME_FIELDS.len();
-    weights[of::PATHS] = 36;
-    weights[of::SHAPES] = 44;
-    weights[of::EXTRAS] = 100;
-    weights[of::ACTIONS] = 32;
-    weights
-};
-
 impl Model {
     pub(super) fn hit(&mut self, field: usize, class: usize, state: usize) -> &mut Chance {
         &mut self.chances.hits[(field * CLASSES + class) * STATES + state]
@@ -58,18 +46,23 @@ impl Model {
         number: u32,
         row: &Row,
     ) -> Result<u32, WireError> {
-        // Keys that meet may tell the number of another dictionary, where a new value would be taken for a known one.
-        let limit = DICTIONARY[field].map_or(u32::MAX, |dictionary| self.counts[dictionary]);
-        let first = self.table.get(keys.0).filter(|guess| guess.number < limit);
-        if let Some(first) = first.filter(|first| first.sure == SURE) {
-            // Nearly certain: the other key is not asked.
-            if coder.bit(self.hit(field, class, 1), number == first.number) {
-                return Ok(first.number);
-            }
-        }
-        let second = self.table.get(keys.1).filter(|guess| guess.number < limit);
-        let other = second.filter(|second| first.is_none_or(|first| first.number != second.number));
+        let dictionary = DICTIONARY[field];
+        // A guess may be a number without a value, which means a new one.
+        // Both are asked at once: the memory takes longest.
+        let (first, second) = (self.table.get(keys.0), self.table.get(keys.1));
+        let first = first.filter(|guess| self.has(field, guess.number));
         let number = 'number: {
+            if let Some(first) = first.filter(|first| first.sure == SURE) {
+                // Nearly certain: the other key has no say.
+                if coder.bit(self.hit(field, class, 1), number == first.number) {
+                    if let Some(dictionary) = dictionary {
+                        self.dictionaries[dictionary].touch(first.number, self.now);
+                    }
+                    return Ok(first.number);
+                }
+            }
+            let second = second.filter(|guess| self.has(field, guess.number));
+            let other = second.filter(|second| first.is_none_or(|first| first.number != second.number));
             if let Some(first) = first.filter(|first| first.sure < SURE) {
                 let agrees = match (second, other) {
                     (None, _) => 0,
@@ -89,6 +82,9 @@ impl Model {
             }
             self.unguessed(coder, side, field, number, row)?
         };
+        if let Some(dictionary) = dictionary {
+            self.dictionaries[dictionary].touch(number, self.now);
+        }
         self.table.put(keys.0, number);
         if keys.1 != keys.0 {
             self.table.put(keys.1, number);
@@ -107,18 +103,16 @@ impl Model {
                 }
             };
         };
-        let count = self.counts[dictionary];
-        if count == 0 || coder.bit(&mut self.chances.new[field], number == count) {
-            side.value(self, coder, field, row)?;
-            self.counts[dictionary] = count + 1;
-            self.weight += WEIGHTS[dictionary];
-            return Ok(count);
+        let next = self.dictionaries[dictionary].next();
+        if self.dictionaries[dictionary].len() == 0 || coder.bit(&mut self.chances.new[field], number == next) {
+            let more = side.value(self, coder, field, row)?;
+            self.more += more;
+            return Ok(self.dictionaries[dictionary].add(self.now, more));
         }
         let number = self.chances.numbers[field].code(coder, number.into());
-        if number < u64::from(count) {
-            Ok(number as u32)
-        } else {
-            Err(invalid("number"))
+        match u32::try_from(number) {
+            Ok(number) if self.dictionaries[dictionary].has(number) => Ok(number),
+            _ => Err(invalid("number")),
         }
     }
 
@@ -126,8 +120,8 @@ impl Model {
     fn port<C: Coder>(&mut self, coder: &mut C, field: usize, port: u32) -> Result<u32, WireError> {
         let end = usize::from(matches!(field, DESTINATION_PORT | GIVEN_DESTINATION_PORT));
         if !coder.bit(&mut self.chances.is_service[end], port < EPHEMERAL) {
-            let high = self.chances.high.code(coder, port >> 8);
-            return Ok(high << 8 | coder.plain(8, port & 0xff));
+            let high = coder.symbol(&mut self.chances.high, port >> 12);
+            return Ok(high << 12 | coder.plain(12, port & 0xfff));
         }
         let count = self.services.len() as u32;
         let number = self.service_numbers.get(&port).copied().unwrap_or(count);

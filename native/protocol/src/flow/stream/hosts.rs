@@ -34,7 +34,6 @@ impl HostMemory {
 impl Model {
     pub(super) fn cookie<C: Coder, S: Side<C>>(&mut self, coder: &mut C, side: &S, host: u32) -> u64 {
         if self.hosts.len() <= host as usize {
-            self.weight += 32 * COOKIES;
             self.hosts.resize_with(host as usize + 1, HostMemory::default);
         }
         let memory = &mut self.hosts[host as usize];
@@ -47,7 +46,9 @@ impl Model {
     /// Of a packet that came by no port an agent tells the port of the packet that the same thread had before.
     pub(super) fn stale_port<C: Coder, S: Side<C>>(&mut self, coder: &mut C, side: &mut S, cookie: u64, row: &mut Row) -> Result<(), WireError> {
         let host = row[HOST] as usize;
-        let guess = self.hosts[host].before(cookie, self.hosts[host].turn);
+        let guess = self.hosts[host]
+            .before(cookie, self.hosts[host].turn)
+            .filter(|guess| self.has(IN_PORT, *guess));
         let number = side.number(IN_PORT);
         if let Some(guess) = guess
             && coder.bit(&mut self.chances.stale, guess == number)

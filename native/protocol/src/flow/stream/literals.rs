@@ -6,23 +6,23 @@
 use std::net::IpAddr;
 
 use super::{
-    coder::Coder,
+    coder::{Coder, Symbols},
     model::{Model, invalid},
-    numbers::{Number, Tree, plain_bytes},
+    numbers::{Byte, Number, plain_bytes},
 };
 use crate::{WireError, flow::Tunnel};
 
 /// How values of dictionaries are coded.
 #[derive(Default)]
 pub(super) struct Literals {
-    pub(super) family: Tree<2>,
-    pub(super) first_byte: Tree<8>,
-    pub(super) header: [Tree<8>; 6],
-    pub(super) length: Number<3>,
-    pub(super) tunnel_key: Number<3>,
-    pub(super) underlay: [Tree<8>; 4],
-    pub(super) mac: Tree<8>,
-    pub(super) bytes: Tree<8>,
+    pub(super) family: Symbols,
+    pub(super) first_byte: Byte,
+    pub(super) header: [Byte; 6],
+    pub(super) length: Number<1>,
+    pub(super) tunnel_key: Number<1>,
+    pub(super) underlay: [Byte; 4],
+    pub(super) mac: Byte,
+    pub(super) bytes: Byte,
 }
 
 impl Model {
@@ -36,7 +36,7 @@ pub(super) fn id<C: Coder>(coder: &mut C, id: [u8; 16]) -> [u8; 16] {
 }
 
 pub(super) fn port<C: Coder>(model: &mut Model, coder: &mut C, port: Option<[u8; 16]>) -> Option<[u8; 16]> {
-    let some = model.literals().family.code(coder, port.is_some().into()) != 0;
+    let some = coder.symbol(&mut model.literals().family, port.is_some().into()) != 0;
     some.then(|| plain_bytes(coder, port.unwrap_or_default()))
 }
 
@@ -44,7 +44,7 @@ pub(super) fn tunnel<C: Coder>(model: &mut Model, coder: &mut C, tunnel: Tunnel)
     let literals = model.literals();
     let mut underlay = |address: u32| {
         let bytes = address.to_be_bytes();
-        let bytes: [u8; 4] = std::array::from_fn(|at| literals.underlay[at].code(coder, bytes[at].into()) as u8);
+        let bytes: [u8; 4] = std::array::from_fn(|at| literals.underlay[at].code(coder, bytes[at]));
         u32::from_be_bytes(bytes)
     };
     let (source, destination) = (underlay(tunnel.source), underlay(tunnel.destination));
@@ -62,10 +62,10 @@ pub(super) fn address<C: Coder>(model: &mut Model, coder: &mut C, address: Optio
         Some(IpAddr::V4(address)) => (1, address.octets(), [0; 16]),
         Some(IpAddr::V6(address)) => (2, [0; 4], address.octets()),
     };
-    match literals.family.code(coder, family) {
+    match coder.symbol(&mut literals.family, family) {
         0 => Ok(None),
         1 => {
-            v4[0] = literals.first_byte.code(coder, v4[0].into()) as u8;
+            v4[0] = literals.first_byte.code(coder, v4[0]);
             let [_, rest @ ..] = v4;
             v4[1..].copy_from_slice(&plain_bytes(coder, rest));
             Ok(Some(v4.into()))
@@ -80,7 +80,7 @@ pub(super) fn address<C: Coder>(model: &mut Model, coder: &mut C, address: Optio
 
 pub(super) fn header<C: Coder>(model: &mut Model, coder: &mut C, header: [u8; 6]) -> [u8; 6] {
     let trees = &mut model.literals().header;
-    std::array::from_fn(|at| trees[at].code(coder, header[at].into()) as u8)
+    std::array::from_fn(|at| trees[at].code(coder, header[at]))
 }
 
 /// By the bytes of a header: IPv4 and its protocol.
@@ -90,7 +90,7 @@ pub(super) fn is_icmp(header: &[u8; 6]) -> bool {
 
 pub(super) fn mac<C: Coder>(model: &mut Model, coder: &mut C, mac: [u8; 6]) -> [u8; 6] {
     let tree = &mut model.literals().mac;
-    mac.map(|byte| tree.code(coder, byte.into()) as u8)
+    mac.map(|byte| tree.code(coder, byte))
 }
 
 pub(super) fn count<C: Coder>(model: &mut Model, coder: &mut C, count: usize) -> Result<usize, WireError> {
@@ -104,7 +104,5 @@ pub(super) fn bytes<C: Coder>(model: &mut Model, coder: &mut C, bytes: &[u8], li
         return Err(invalid("length"));
     }
     let tree = &mut model.literals().bytes;
-    Ok((0..length)
-        .map(|at| tree.code(coder, bytes.get(at).copied().unwrap_or(0).into()) as u8)
-        .collect())
+    Ok((0..length).map(|at| tree.code(coder, bytes.get(at).copied().unwrap_or(0))).collect())
 }

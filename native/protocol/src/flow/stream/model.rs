@@ -7,13 +7,14 @@ use std::collections::HashMap;
 
 use super::{
     actions::Asks,
-    coder::{Chance, Coder},
+    coder::{Chance, Coder, Symbols},
+    dictionary::{Dictionaries, MAX_LIVE},
     fields::*,
     hosts::HostMemory,
     keys::keys,
     links::{Link, Open, packet_of},
     literals::Literals,
-    numbers::{Number, Tree},
+    numbers::Number,
     table::{Table, key},
 };
 use crate::WireError;
@@ -25,11 +26,11 @@ const MAX_OPEN: usize = 1024;
 
 /// The one who writes, or the one who reads.
 pub(super) trait Side<C: Coder> {
-    /// The number of a field's value: what it is on the writing side, anything on the reading side. A number as large as its dictionary means
-    /// a new value.
+    /// The number of a field's value: what it is on the writing side, anything on the reading side. The next one of its dictionary means a new
+    /// value.
     fn number(&mut self, field: usize) -> u32;
-    /// Codes a value that is new to its dictionary.
-    fn value(&mut self, model: &mut Model, coder: &mut C, field: usize, row: &Row) -> Result<(), WireError>;
+    /// Codes a value that is new to its dictionary. Gives the bytes that it takes beside what each of its kind does.
+    fn value(&mut self, model: &mut Model, coder: &mut C, field: usize, row: &Row) -> Result<usize, WireError>;
     fn asks(&self, shape: u32) -> Asks;
     fn is_icmp(&self, header: u32) -> bool;
     /// The open row that this one follows from, counted from the newest, and how.
@@ -42,7 +43,13 @@ pub(super) trait Side<C: Coder> {
 }
 
 pub(super) struct Model {
-    pub(super) counts: [u32; of::COUNT],
+    pub(super) dictionaries: Dictionaries,
+    /// What values of dictionaries take beside what each of its kind does.
+    pub(super) more: usize,
+    /// Number of the batch, from 1 on.
+    pub(super) now: u16,
+    /// Bytes of values above which some are given up.
+    pub(super) max_live: usize,
     pub(super) table: Table,
     pub(super) frames: Vec<Frame>,
     pub(super) rows: Vec<Row>,
@@ -53,8 +60,6 @@ pub(super) struct Model {
     pub(super) last_class: usize,
     pub(super) services: Vec<u32>,
     pub(super) service_numbers: HashMap<u32, u32>,
-    /// Bytes that dictionaries take, roughly and on both sides alike.
-    pub(super) weight: usize,
     pub(super) chances: Chances,
 }
 
@@ -66,28 +71,31 @@ pub(super) struct Chances {
     pub(super) linked: [Chance; 5],
     /// By the links that there are, and each of them.
     pub(super) link: [Chance; 64],
-    pub(super) distance: Number<3>,
+    pub(super) distance: Number<1>,
     pub(super) transit: Chance,
     pub(super) stale: Chance,
     pub(super) icmp: Chance,
-    pub(super) time: Number<4>,
-    pub(super) cookie: Number<3>,
+    pub(super) time: Number<1>,
+    pub(super) cookie: Number<1>,
     /// By field, class, and what is known of the guesses.
     pub(super) hits: Vec<Chance>,
     /// By field.
     pub(super) new: [Chance; PURPOSES],
-    pub(super) numbers: [Number<8>; PURPOSES],
+    pub(super) numbers: [Number<2>; PURPOSES],
     /// By end.
     pub(super) is_service: [Chance; 2],
-    pub(super) service: Number<6>,
-    pub(super) high: Tree<8>,
+    pub(super) service: Number<2>,
+    pub(super) high: Symbols,
     pub(super) literals: Literals,
 }
 
 impl Default for Model {
     fn default() -> Self {
         Model {
-            counts: [0; of::COUNT],
+            dictionaries: Dictionaries::default(),
+            more: 0,
+            now: 1,
+            max_live: MAX_LIVE,
             table: Table::default(),
             frames: Vec::new(),
             rows: Vec::new(),
@@ -98,7 +106,6 @@ impl Default for Model {
             last_class: 0,
             services: Vec::new(),
             service_numbers: HashMap::new(),
-            weight: 0,
             chances: Chances {
                 linked: Default::default(),
                 link: [Chance::default(); 64],
@@ -113,7 +120,7 @@ impl Default for Model {
                 numbers: std::array::from_fn(|_| Number::default()),
                 is_service: Default::default(),
                 service: Number::default(),
-                high: Tree::default(),
+                high: Symbols::default(),
                 literals: Literals::default(),
             },
         }
@@ -123,6 +130,15 @@ impl Default for Model {
 /// A row follows from none before it, or by one of the links.
 pub(super) const CLASSES: usize = 5;
 pub(super) const STATES: usize = 48;
+
+/// Puts the value of a number that was given just now.
+pub(super) fn set<T: Default>(values: &mut Vec<T>, number: u32, value: T) {
+    let at = number as usize;
+    if at >= values.len() {
+        values.resize_with(at + 1, T::default);
+    }
+    values[at] = value;
+}
 
 pub(super) fn invalid(field: &'static str) -> WireError {
     WireError::Invalid {
@@ -134,6 +150,11 @@ pub(super) fn invalid(field: &'static str) -> WireError {
 impl Model {
     pub(super) fn row_at(&self, number: u32) -> &Row {
         &self.rows[number as usize % KEPT_ROWS]
+    }
+
+    /// Whether a number stands for a value now: one from a row before may not do any more, and then a new value could get it.
+    pub(super) fn has(&self, field: usize, number: u32) -> bool {
+        DICTIONARY[field].is_none_or(|dictionary| self.dictionaries[dictionary].has(number))
     }
 
     /// One row: its numbers, time and cookie.
@@ -172,7 +193,7 @@ impl Model {
                     }
                     // What it was before its addresses were translated.
                     let number = side.number(field);
-                    if coder.bit(self.hit(field, class, 7), number == expected) {
+                    if self.has(field, expected) && coder.bit(self.hit(field, class, 7), number == expected) {
                         row[field] = expected;
                     } else {
                         self.field(coder, side, field, 0, None, &mut row)?;
@@ -198,9 +219,12 @@ impl Model {
 
     fn frame<C: Coder, S: Side<C>>(&mut self, coder: &mut C, side: &mut S, class: usize, from: Option<&Row>, row: &mut Row) -> Result<(), WireError> {
         let number = side.number(FRAME);
+        let next = self.dictionaries[of::FRAMES].next();
         let number = self.guessed(coder, side, FRAME, class, keys(FRAME, class, from, row), number, row)?;
         row[FRAME] = number;
-        if let Some(frame) = self.frames.get(number as usize) {
+        if number != next
+            && let Some(frame) = self.frames.get(number as usize)
+        {
             for (field, number) in FRAME_FIELDS.into_iter().zip(frame) {
                 row[field] = *number;
             }
@@ -209,7 +233,7 @@ impl Model {
         for field in FRAME_FIELDS {
             self.field(coder, side, field, class, from, row)?;
         }
-        self.frames.push(FRAME_FIELDS.map(|field| row[field]));
+        set(&mut self.frames, number, FRAME_FIELDS.map(|field| row[field]));
         Ok(())
     }
 
@@ -257,7 +281,7 @@ impl Model {
                 Some((Link::Before, from)) => Some(from[PACKET[end]]),
                 _ => None,
             };
-            if let Some(expected) = expected
+            if let Some(expected) = expected.filter(|expected| self.has(field, *expected))
                 && coder.bit(self.hit(field, 1, 0), number == expected)
             {
                 row[field] = expected;
@@ -332,6 +356,6 @@ impl Model {
     /// Bytes that a reader keeps, roughly.
     pub(super) fn memory(&self) -> usize {
         let chances = self.chances.hits.len() * size_of::<Chance>() + FIXED_CHANCES;
-        self.weight + self.table.memory() + self.rows.len() * size_of::<Row>() + chances
+        self.kept() + self.table.memory() + self.rows.len() * size_of::<Row>() + chances
     }
 }

@@ -1,77 +1,82 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The MidoInsights authors
 
-//! How numbers are coded bit by bit.
+//! How numbers are coded by symbols of four bits.
 
-use super::coder::{Chance, Coder};
+use super::coder::{Coder, Symbols};
 
-/// A number of up to `N` bits in a tree of chances, one for each beginning of it.
+/// A byte: its high half, then its low one by the high one.
 #[derive(Clone, Debug)]
-pub(super) struct Tree<const N: u32>(Vec<Chance>);
+pub(super) struct Byte(Vec<Symbols>);
 
-impl<const N: u32> Default for Tree<N> {
+impl Default for Byte {
     fn default() -> Self {
-        Tree(vec![Chance::default(); 1 << N])
+        Byte(vec![Symbols::default(); 17])
     }
 }
 
-impl<const N: u32> Tree<N> {
-    pub(super) fn code<C: Coder>(&mut self, coder: &mut C, value: u32) -> u32 {
-        code_in(&mut self.0, coder, N, value)
+impl Byte {
+    pub(super) fn code<C: Coder>(&mut self, coder: &mut C, value: u8) -> u8 {
+        let high = coder.symbol(&mut self.0[16], u32::from(value >> 4));
+        let low = coder.symbol(&mut self.0[high as usize & 15], u32::from(value & 15));
+        (high << 4 | low) as u8
     }
-}
-
-/// The tree has a chance for each node, from 1 on.
-fn code_in<C: Coder>(tree: &mut [Chance], coder: &mut C, bits: u32, value: u32) -> u32 {
-    let mut node = 1usize;
-    for at in (0..bits).rev() {
-        let bit = coder.bit(&mut tree[node], value >> at & 1 != 0);
-        node = node << 1 | usize::from(bit);
-    }
-    node as u32 - (1 << bits)
 }
 
 /// Numbers from this length on are rare.
-const LONG: u32 = 31;
+const LONG: u32 = 15;
 
-/// A number of any size: its length in bits, then as many of its highest bits as `KNOWN` by chances that were learnt, then the rest as it is.
+/// A number of any size: its length in bits, then as many of its highest halves of a byte as `KNOWN`, 1 or 2, by chances that were learnt, then the
+/// rest as it is.
 #[derive(Clone, Debug)]
-pub(super) struct Number<const KNOWN: u32> {
-    length: Tree<5>,
+pub(super) struct Number<const KNOWN: usize> {
+    length: Symbols,
     /// By length.
-    highest: Vec<Chance>,
+    first: Vec<Symbols>,
+    /// By length and first.
+    second: Vec<Symbols>,
 }
 
-impl<const KNOWN: u32> Default for Number<KNOWN> {
+impl<const KNOWN: usize> Default for Number<KNOWN> {
     fn default() -> Self {
         Number {
-            length: Tree::default(),
-            highest: Vec::new(),
+            length: Symbols::default(),
+            first: Vec::new(),
+            second: Vec::new(),
         }
     }
 }
 
-impl<const KNOWN: u32> Number<KNOWN> {
+impl<const KNOWN: usize> Number<KNOWN> {
     pub(super) fn code<C: Coder>(&mut self, coder: &mut C, value: u64) -> u64 {
-        let length = 64 - value.leading_zeros();
-        let mut length = match self.length.code(coder, length.min(LONG)) {
-            LONG => coder.plain(7, length).clamp(LONG, 64),
+        let length = u64::BITS - value.leading_zeros();
+        let class = coder.symbol(&mut self.length, length.min(LONG));
+        let length = match class {
+            LONG => coder.plain(7, length).clamp(LONG, u64::BITS),
             length => length,
         };
-        length = length.min(64);
         if length < 2 {
             return length.into();
         }
-        // The first one is known from the length.
-        let bits = (length - 1).min(KNOWN);
-        let (begin, size) = (length as usize * (1 << KNOWN), 1 << KNOWN);
-        if self.highest.len() < begin + size {
-            self.highest.resize(begin + size, Chance::default());
+        // The first bit is known from the length.
+        let mut left = length - 1;
+        let mut coded = 1;
+        let (mut models, mut at) = (&mut self.first, class as usize);
+        for place in 0..KNOWN {
+            if left == 0 {
+                break;
+            }
+            if models.is_empty() {
+                models.resize(16 << (4 * place), Symbols::default());
+            }
+            let bits = left.min(4);
+            left -= bits;
+            let mask = (1u64 << bits) - 1;
+            let symbol = coder.symbol(&mut models[at], (value >> left & mask) as u32);
+            at = at << 4 | symbol as usize;
+            models = &mut self.second;
+            coded = coded << bits | u64::from(symbol) & mask;
         }
-        let mut left = length - 1 - bits;
-        let mask = (1u64 << bits) - 1;
-        let high = code_in(&mut self.highest[begin..begin + size], coder, bits, (value >> left & mask) as u32);
-        let mut coded = 1 << bits | u64::from(high);
         while left > 0 {
             let step = left.min(16);
             left -= step;
@@ -88,6 +93,14 @@ impl<const KNOWN: u32> Number<KNOWN> {
 }
 
 /// Bytes of which nothing is known.
-pub(super) fn plain_bytes<C: Coder, const N: usize>(coder: &mut C, bytes: [u8; N]) -> [u8; N] {
-    bytes.map(|byte| coder.plain(8, byte.into()) as u8)
+pub(super) fn plain_bytes<C: Coder, const N: usize>(coder: &mut C, mut bytes: [u8; N]) -> [u8; N] {
+    let mut pairs = bytes.chunks_exact_mut(2);
+    for pair in &mut pairs {
+        let two = coder.plain(16, u32::from(pair[0]) << 8 | u32::from(pair[1]));
+        (pair[0], pair[1]) = ((two >> 8) as u8, two as u8);
+    }
+    for byte in pairs.into_remainder() {
+        *byte = coder.plain(8, (*byte).into()) as u8;
+    }
+    bytes
 }

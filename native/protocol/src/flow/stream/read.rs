@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use super::actions::{self, Asks, Given};
 use super::coder::{Coder, Reader};
+use super::dictionary::{Dictionaries, Dictionary, Keeper};
 use super::fields::*;
 use super::keys::{Way, action_keys, out_keys};
 use super::links::Link;
 use super::literals::{address, bytes, count, header, id, is_icmp, mac, port, tunnel};
-use super::model::{Model, Side, invalid};
+use super::model::{Model, Side, invalid, set};
 use super::write::packet;
 use crate::WireError;
 use crate::batch::{MAX_RAW_BYTES, MAX_RECORDS};
@@ -30,6 +31,13 @@ pub(crate) struct FlowReader {
 }
 
 impl FlowReader {
+    /// One that keeps so many bytes of values.
+    pub(crate) fn of(max_live: usize) -> FlowReader {
+        let mut all = FlowReader::default();
+        all.model.max_live = max_live;
+        all
+    }
+
     /// Bytes that are kept between batches, roughly.
     pub(crate) fn memory(&self) -> usize {
         self.model.memory()
@@ -49,9 +57,10 @@ impl FlowReader {
         let mut hearing = Hearing {
             known: &mut self.known,
             room: MAX_VALUES,
-            paths: HashMap::default(),
+            paths: Vec::new(),
             actions: HashMap::default(),
             shape: Vec::new(),
+            unfolded: Vec::new(),
             entries: 0,
             outs: 0,
         };
@@ -65,8 +74,8 @@ impl FlowReader {
         if !coder.is_done() {
             return Err(invalid("end"));
         }
-        if self.model.weight > super::MAX_WEIGHT {
-            *self = FlowReader::default();
+        if !self.model.end_batch(&mut self.known) {
+            *self = FlowReader::of(self.model.max_live);
         }
         Ok(flows)
     }
@@ -88,13 +97,53 @@ struct Known {
     actions: Vec<Box<[u8]>>,
 }
 
+impl Keeper for Known {
+    fn parts(&self, tell: &mut dyn FnMut(usize, u32, usize, u32)) {
+        for (number, path) in self.paths.iter().enumerate() {
+            path.parts.iter().for_each(|part| tell(of::PATHS, number as u32, of::IDS, part >> 8));
+        }
+        for (number, shape) in self.shapes.iter().enumerate() {
+            shape.parts.iter().for_each(|part| tell(of::SHAPES, number as u32, of::ACTIONS, *part));
+        }
+    }
+
+    fn forget(&mut self, dictionaries: &Dictionaries) {
+        fn forget<T>(values: &mut Vec<T>, dictionary: &Dictionary) {
+            values.truncate(dictionary.len());
+        }
+        /// Of values that take more than their place.
+        fn give_up<T: Default>(values: &mut Vec<T>, dictionary: &Dictionary) {
+            forget(values, dictionary);
+            for number in dictionary.free() {
+                if let Some(value) = values.get_mut(*number as usize) {
+                    *value = T::default();
+                }
+            }
+        }
+        forget(&mut self.hosts, &dictionaries[of::HOSTS]);
+        forget(&mut self.ports, &dictionaries[of::PORTS]);
+        forget(&mut self.tunnels, &dictionaries[of::TUNNELS]);
+        forget(&mut self.addresses, &dictionaries[of::ADDRESSES]);
+        forget(&mut self.headers, &dictionaries[of::HEADERS]);
+        forget(&mut self.macs, &dictionaries[of::MACS]);
+        forget(&mut self.ids, &dictionaries[of::IDS]);
+        give_up(&mut self.outs, &dictionaries[of::OUTS]);
+        give_up(&mut self.paths, &dictionaries[of::PATHS]);
+        give_up(&mut self.extras, &dictionaries[of::EXTRAS]);
+        give_up(&mut self.shapes, &dictionaries[of::SHAPES]);
+        give_up(&mut self.actions, &dictionaries[of::ACTIONS]);
+    }
+}
+
 /// A path, small as long as no flow of the batch has it.
+#[derive(Default)]
 struct PathParts {
     devices: usize,
     /// Number of the id, and 8 bits of kind or flags.
     parts: Box<[u32]>,
 }
 
+#[derive(Default)]
 struct Shape {
     /// Numbers of its actions.
     parts: Box<[u32]>,
@@ -107,11 +156,12 @@ struct Hearing<'a> {
     /// Bytes that values and actions may yet take.
     room: usize,
     /// Paths of this batch, by number.
-    paths: HashMap<u32, Arc<Path>, Numbered>,
+    paths: Vec<Option<Arc<Path>>>,
     /// Actions that are the same for all packets, by number of their shape.
     actions: HashMap<u32, Arc<[u8]>, Numbered>,
-    /// The shape of one row.
+    /// The shape of one row, and its actions.
     shape: Vec<u8>,
+    unfolded: Vec<u8>,
     /// Parts of the paths, and entries of new lists of ports, so far.
     entries: usize,
     outs: usize,
@@ -150,7 +200,7 @@ impl Hearing<'_> {
 
     /// The path of a number, made anew for each batch.
     fn path_of(&mut self, number: u32) -> Result<Arc<Path>, WireError> {
-        if let Some(path) = self.paths.get(&number) {
+        if let Some(Some(path)) = self.paths.get(number as usize) {
             return Ok(path.clone());
         }
         let PathParts { devices, parts } = self.known.paths.get(number as usize).ok_or(invalid("number"))?;
@@ -180,7 +230,7 @@ impl Hearing<'_> {
         };
         self.entries = bounded("paths of a batch", self.entries, path.devices.len() + path.rules.len())?;
         let path = Arc::new(path);
-        self.paths.insert(number, path.clone());
+        set(&mut self.paths, number, Some(path.clone()));
         Ok(path)
     }
 
@@ -240,9 +290,8 @@ impl Hearing<'_> {
             ports: [port(GIVEN_SOURCE_PORT, asks.ports[0])?, port(GIVEN_DESTINATION_PORT, asks.ports[1])?],
         };
         let constant = asks.constant;
-        let actions: Arc<[u8]> = actions::unfold(&self.shape, &packet(flow), &given)
-            .ok_or(invalid("shape of actions"))?
-            .into();
+        actions::unfold(&self.shape, &packet(flow), &given, &mut self.unfolded).ok_or(invalid("shape of actions"))?;
+        let actions: Arc<[u8]> = self.unfolded.as_slice().into();
         self.take(actions.len())?;
         if constant {
             self.actions.insert(row[SHAPE], actions.clone());
@@ -274,7 +323,6 @@ impl Hearing<'_> {
             way.step(number);
             part(number, model.guessed(coder, self, RULE_FLAGS, 0, way.of(), 0, row)?)?;
         }
-        model.weight += 4 * (devices + rules) as usize;
         Ok(PathParts {
             devices: devices as usize,
             parts: parts.into(),
@@ -287,30 +335,33 @@ impl Side<Reader<'_>> for Hearing<'_> {
         0
     }
 
-    fn value(&mut self, model: &mut Model, coder: &mut Reader<'_>, field: usize, row: &Row) -> Result<(), WireError> {
+    fn value(&mut self, model: &mut Model, coder: &mut Reader<'_>, field: usize, row: &Row) -> Result<usize, WireError> {
+        let number = DICTIONARY[field].map_or(0, |dictionary| model.dictionaries[dictionary].next());
         match field {
-            HOST => self.known.hosts.push(id(coder, Id::default())),
-            IN_PORT | OUT => self.known.ports.push(port(model, coder, None)),
-            DEVICE | RULE => self.known.ids.push(id(coder, Id::default())),
-            TUNNEL => self.known.tunnels.push(tunnel(model, coder, Tunnel::default())),
-            SOURCE | DESTINATION | GIVEN_SOURCE | GIVEN_DESTINATION => self.known.addresses.push(address(model, coder, None)?),
-            HEADER => self.known.headers.push(header(model, coder, Default::default())),
-            ETHERNET_SOURCE | ETHERNET_DESTINATION => self.known.macs.push(mac(model, coder, Default::default())),
+            HOST => set(&mut self.known.hosts, number, id(coder, Id::default())),
+            IN_PORT | OUT => set(&mut self.known.ports, number, port(model, coder, None)),
+            DEVICE | RULE => set(&mut self.known.ids, number, id(coder, Id::default())),
+            TUNNEL => set(&mut self.known.tunnels, number, tunnel(model, coder, Tunnel::default())),
+            SOURCE | DESTINATION | GIVEN_SOURCE | GIVEN_DESTINATION => set(&mut self.known.addresses, number, address(model, coder, None)?),
+            HEADER => set(&mut self.known.headers, number, header(model, coder, Default::default())),
+            ETHERNET_SOURCE | ETHERNET_DESTINATION => set(&mut self.known.macs, number, mac(model, coder, Default::default())),
             OUTS => {
                 let count = count(model, coder, 0)?;
                 self.outs = bounded("out ports of a batch", self.outs, count)?;
                 let (mut before, mut outs) = (0, Vec::with_capacity(count));
                 for _ in 0..count {
                     let number = model.guessed(coder, self, OUT, 0, out_keys(row, before), 0, row)?;
-                    before = number + 1;
+                    before = number.wrapping_add(1);
                     outs.push(pick(&self.known.ports, number)?.ok_or(invalid("port"))?);
                 }
-                model.weight += 16 * count;
-                self.known.outs.push(outs.into());
+                set(&mut self.known.outs, number, outs.into());
+                return Ok(16 * count);
             }
             PATH => {
                 let path = self.path(model, coder, row)?;
-                self.known.paths.push(path);
+                let more = 4 * path.parts.len();
+                set(&mut self.known.paths, number, path);
+                return Ok(more);
             }
             SHAPE => {
                 let count = count(model, coder, 0)?;
@@ -318,23 +369,24 @@ impl Side<Reader<'_>> for Hearing<'_> {
                 self.shape.clear();
                 for _ in 0..count {
                     let number = model.guessed(coder, self, ACTION, 0, action_keys(row, before), 0, row)?;
-                    before = [before[1], number + 1];
+                    before = [before[1], number.wrapping_add(1)];
                     let part = self.known.actions.get(number as usize).ok_or(invalid("number"))?;
                     let length = part.len();
                     self.shape.extend_from_slice(part);
                     parts.push(number);
                     // Parts are never empty but where a record has no actions at all.
                     self.take(length.max(1))?;
-                    model.weight += 4;
                 }
                 let asks = actions::asks(&self.shape).ok_or(invalid("shape of actions"))?;
-                self.known.shapes.push(Shape { parts: parts.into(), asks });
+                set(&mut self.known.shapes, number, Shape { parts: parts.into(), asks });
+                return Ok(4 * count);
             }
             ACTION => {
                 let part = bytes(model, coder, &[], self.room)?;
                 self.take(part.len())?;
-                model.weight += part.len();
-                self.known.actions.push(part.into());
+                let more = part.len();
+                set(&mut self.known.actions, number, part.into());
+                return Ok(more);
             }
             EXTRAS => {
                 let count = count(model, coder, 0)?;
@@ -342,14 +394,15 @@ impl Side<Reader<'_>> for Hearing<'_> {
                 let vlans: Vec<u16> = (0..count).map(|_| coder.plain(16, 0) as u16).collect();
                 let icmp_data = bytes(model, coder, &[], self.room)?;
                 self.take(icmp_data.len())?;
-                model.weight += 2 * count + icmp_data.len();
-                self.known.extras.push(Arc::new(Extras { vlans, icmp_data }));
+                let more = 2 * count + icmp_data.len();
+                set(&mut self.known.extras, number, Arc::new(Extras { vlans, icmp_data }));
+                return Ok(more);
             }
             // Its fields follow.
             FRAME => {}
             _ => return Err(invalid("field")),
         }
-        Ok(())
+        Ok(0)
     }
 
     fn asks(&self, shape: u32) -> Asks {

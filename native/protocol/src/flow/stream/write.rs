@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The MidoInsights authors
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::actions::{self, Asks, Given, Packet};
 use super::coder::{Coder, Writer};
+use super::dictionary::{Dictionaries, Dictionary, Keeper};
+use super::expected::Expected;
 use super::fields::*;
 use super::keys::{Way, action_keys, out_keys};
 use super::links::{Link, packet_of};
 use super::literals::{address, bytes, count, header, id, is_icmp, mac, port, tunnel};
-use super::model::{KEPT_ROWS, Model, Side};
+use super::model::{Model, Side, set};
 use crate::WireError;
 use crate::flow::predict::Numbered;
 use crate::flow::{Extras, FlowFact, Id, Path, Tunnel};
@@ -25,6 +27,13 @@ pub(crate) struct FlowWriter {
 }
 
 impl FlowWriter {
+    /// One that keeps so many bytes of values.
+    pub(crate) fn of(max_live: usize) -> FlowWriter {
+        let mut all = FlowWriter::default();
+        all.model.max_live = max_live;
+        all
+    }
+
     /// The bytes of the next batch.
     pub(crate) fn write(&mut self, flows: &[FlowFact]) -> Result<Vec<u8>, WireError> {
         let mut coder = Writer::new(flows.len() * 12 + 64);
@@ -38,12 +47,13 @@ impl FlowWriter {
                 known: &mut self.known,
                 flow,
                 given,
+                addresses: None,
                 current: Current::None,
             };
             self.model.row(&mut coder, &mut telling)?;
         }
-        if self.model.weight > super::MAX_WEIGHT {
-            *self = FlowWriter::default();
+        if !self.model.end_batch(&mut self.known) {
+            *self = FlowWriter::of(self.model.max_live);
         }
         Ok(coder.finish())
     }
@@ -79,12 +89,8 @@ struct Known {
     actions: Numbering<Box<[u8]>>,
     /// Shape of the row that is written.
     shape: Vec<u8>,
-    /// Packets that follow from open rows: by how they are looked for, number of the row and link.
-    expected: HashMap<([u32; 4], u8), (u32, Link), Numbered>,
+    expected: Expected,
 }
-
-/// Rows that follow are looked for in so many packets at most.
-const MAX_EXPECTED: usize = 16_384;
 
 impl Known {
     fn forget_places(&mut self) {
@@ -94,28 +100,82 @@ impl Known {
     }
 }
 
-struct Numbering<T>(HashMap<T, u32, Numbered>);
+impl Keeper for Known {
+    fn parts(&self, tell: &mut dyn FnMut(usize, u32, usize, u32)) {
+        for (path, number) in &self.paths.numbers.map {
+            let ids = path.devices.iter().map(|device| device.id).chain(path.rules.iter().map(|rule| rule.id));
+            ids.filter_map(|id| self.ids.find(&id))
+                .for_each(|id| tell(of::PATHS, *number, of::IDS, id));
+        }
+        for (shape, number) in &self.shapes.map {
+            let parts = actions::parts(shape).into_iter();
+            let actions = parts.filter_map(|part| self.actions.map.get(&shape[part]));
+            actions.for_each(|action| tell(of::SHAPES, *number, of::ACTIONS, *action));
+        }
+    }
+
+    fn forget(&mut self, dictionaries: &Dictionaries) {
+        self.hosts.forget(&dictionaries[of::HOSTS]);
+        self.ports.forget(&dictionaries[of::PORTS]);
+        self.tunnels.forget(&dictionaries[of::TUNNELS]);
+        self.addresses.forget(&dictionaries[of::ADDRESSES]);
+        self.headers.forget(&dictionaries[of::HEADERS]);
+        self.icmp.truncate(dictionaries[of::HEADERS].len());
+        self.macs.forget(&dictionaries[of::MACS]);
+        self.outs.numbers.forget(&dictionaries[of::OUTS]);
+        self.paths.numbers.forget(&dictionaries[of::PATHS]);
+        self.extras.numbers.forget(&dictionaries[of::EXTRAS]);
+        self.shapes.forget(&dictionaries[of::SHAPES]);
+        self.asks.truncate(dictionaries[of::SHAPES].len());
+        self.frames.forget(&dictionaries[of::FRAMES]);
+        self.ids.forget(&dictionaries[of::IDS]);
+        self.actions.forget(&dictionaries[of::ACTIONS]);
+    }
+}
+
+/// The numbers of values. One that is new here gets the number that [`Dictionary`] gives it when it is coded: in the same order.
+struct Numbering<T> {
+    map: HashMap<T, u32, Numbered>,
+    free: Vec<u32>,
+    next: u32,
+}
 
 impl<T> Default for Numbering<T> {
     fn default() -> Self {
-        Numbering(HashMap::default())
+        Numbering {
+            map: HashMap::default(),
+            free: Vec::new(),
+            next: 0,
+        }
     }
 }
 
 impl<T: Eq + Hash> Numbering<T> {
+    #[inline]
     fn number(&mut self, value: T) -> u32 {
-        let next = self.0.len() as u32;
-        *self.0.entry(value).or_insert(next)
+        match self.map.entry(value) {
+            Entry::Occupied(entry) => *entry.get(),
+            Entry::Vacant(entry) => *entry.insert(self.free.pop().unwrap_or_else(|| {
+                self.next += 1;
+                self.next - 1
+            })),
+        }
     }
 
     fn find(&self, value: &T) -> Option<u32> {
-        self.0.get(value).copied()
+        self.map.get(value).copied()
+    }
+
+    fn forget(&mut self, dictionary: &Dictionary) {
+        self.map.retain(|_, number| dictionary.has(*number));
+        self.free = dictionary.free().to_vec();
+        self.next = dictionary.len() as u32;
     }
 }
 
 impl Numbering<Box<[u8]>> {
     fn number_of(&mut self, value: &[u8]) -> u32 {
-        match self.0.get(value) {
+        match self.map.get(value) {
             Some(number) => *number,
             None => self.number(value.into()),
         }
@@ -125,14 +185,14 @@ impl Numbering<Box<[u8]>> {
 /// Values that records share: within a batch, all of which is alive, one at the same place is the same.
 struct Shared<T: ?Sized> {
     places: HashMap<usize, u32, Numbered>,
-    numbers: HashMap<Arc<T>, u32, Numbered>,
+    numbers: Numbering<Arc<T>>,
 }
 
 impl<T: ?Sized> Default for Shared<T> {
     fn default() -> Self {
         Shared {
             places: HashMap::default(),
-            numbers: HashMap::default(),
+            numbers: Numbering::default(),
         }
     }
 }
@@ -143,8 +203,10 @@ impl<T: Eq + Hash + ?Sized> Shared<T> {
         if let Some(number) = self.places.get(&place) {
             return *number;
         }
-        let next = self.numbers.len() as u32;
-        let number = *self.numbers.entry(value.clone()).or_insert(next);
+        let number = match self.numbers.map.get(value) {
+            Some(number) => *number,
+            None => self.numbers.number(value.clone()),
+        };
         self.places.insert(place, number);
         number
     }
@@ -155,6 +217,8 @@ struct Telling<'a> {
     known: &'a mut Known,
     flow: &'a FlowFact,
     given: Given,
+    /// Numbers of source and destination, where both are known already.
+    addresses: Option<[u32; 2]>,
     current: Current,
 }
 
@@ -183,8 +247,14 @@ impl Side<Writer> for Telling<'_> {
             HOST => known.hosts.number(flow.host),
             IN_PORT => known.ports.number(flow.in_port),
             TUNNEL => known.tunnels.number(flow.tunnel),
-            SOURCE => known.addresses.number(flow.net_src),
-            DESTINATION => known.addresses.number(flow.net_dst),
+            SOURCE => match self.addresses {
+                Some([source, _]) => source,
+                None => known.addresses.number(flow.net_src),
+            },
+            DESTINATION => match self.addresses {
+                Some([_, destination]) => destination,
+                None => known.addresses.number(flow.net_dst),
+            },
             HEADER => {
                 let header = self.header();
                 self.known.headers.number(header)
@@ -219,7 +289,7 @@ impl Side<Writer> for Telling<'_> {
         }
     }
 
-    fn value(&mut self, model: &mut Model, coder: &mut Writer, field: usize, row: &Row) -> Result<(), WireError> {
+    fn value(&mut self, model: &mut Model, coder: &mut Writer, field: usize, row: &Row) -> Result<usize, WireError> {
         let flow = self.flow;
         match (field, &self.current) {
             (HOST, _) => _ = id(coder, flow.host),
@@ -233,7 +303,7 @@ impl Side<Writer> for Telling<'_> {
             (GIVEN_DESTINATION, _) => _ = address(model, coder, self.given_address(1))?,
             (HEADER, _) => {
                 let header = header(model, coder, self.header());
-                self.known.icmp.push(is_icmp(&header));
+                set(&mut self.known.icmp, model.dictionaries[of::HEADERS].next(), is_icmp(&header));
             }
             (ETHERNET_SOURCE, _) => _ = mac(model, coder, flow.eth_src),
             (ETHERNET_DESTINATION, _) => _ = mac(model, coder, flow.eth_dst),
@@ -243,44 +313,24 @@ impl Side<Writer> for Telling<'_> {
                 for out in flow.out_ports.iter() {
                     self.current = Current::Id(*out);
                     let number = self.known.ports.number(Some(*out));
-                    before = model.guessed(coder, self, OUT, 0, out_keys(row, before), number, row)? + 1;
+                    before = model.guessed(coder, self, OUT, 0, out_keys(row, before), number, row)?.wrapping_add(1);
                 }
-                model.weight += 16 * flow.out_ports.len();
+                return Ok(16 * flow.out_ports.len());
             }
-            (PATH, _) => self.path(model, coder, row)?,
-            (SHAPE, _) => {
-                let shape = std::mem::take(&mut self.known.shape);
-                let parts = actions::parts(&shape);
-                self.known.asks.push(actions::asks(&shape).unwrap_or_default());
-                count(model, coder, parts.len())?;
-                let mut before = [0, 0];
-                self.known.shape = shape;
-                for part in parts {
-                    let number = {
-                        let Known { shape, actions, .. } = &mut *self.known;
-                        actions.number_of(&shape[part.clone()])
-                    };
-                    model.weight += 4;
-                    self.current = Current::Action(part);
-                    let number = model.guessed(coder, self, ACTION, 0, action_keys(row, before), number, row)?;
-                    before = [before[1], number + 1];
-                }
-            }
-            (ACTION, Current::Action(part)) => {
-                model.weight += part.len();
-                _ = bytes(model, coder, &self.known.shape[part.clone()], usize::MAX)?;
-            }
+            (PATH, _) => return self.path(model, coder, row),
+            (SHAPE, _) => return self.shape(model, coder, row),
+            (ACTION, Current::Action(part)) => return Ok(bytes(model, coder, &self.known.shape[part.clone()], usize::MAX)?.len()),
             (EXTRAS, _) => {
                 count(model, coder, flow.extras.vlans.len())?;
                 for vlan in &flow.extras.vlans {
                     coder.plain(16, (*vlan).into());
                 }
                 bytes(model, coder, &flow.extras.icmp_data, usize::MAX)?;
-                model.weight += 2 * flow.extras.vlans.len() + flow.extras.icmp_data.len();
+                return Ok(2 * flow.extras.vlans.len() + flow.extras.icmp_data.len());
             }
             _ => {}
         }
-        Ok(())
+        Ok(0)
     }
 
     fn asks(&self, shape: u32) -> Asks {
@@ -295,18 +345,18 @@ impl Side<Writer> for Telling<'_> {
         let (flow, known) = (self.flow, &*self.known);
         let source = known.addresses.find(&flow.net_src)?;
         let destination = known.addresses.find(&flow.net_dst)?;
+        self.addresses = Some([source, destination]);
         let ports = [flow.tp_src, flow.tp_dst];
         let transit = self.is_transit();
         let own = [source, destination, ports[0].into(), ports[1].into()];
-        let found = known.expected.get(&(own, u8::from(transit)));
-        let open = |found: Option<&(u32, Link)>| {
-            let (number, link) = *found?;
-            // The newest come first.
-            let back = model.open.iter().rev().position(|open| open.number <= number)?;
-            let open = model.open[model.open.len() - 1 - back];
-            (open.number == number && open.links & link.bit() != 0).then_some((back, link))
+        // The open row, counted from the newest.
+        let open = |packet: [u32; 4], how: u8| {
+            let (number, link) = known.expected.get(packet, how)?;
+            let at = model.open.partition_point(|open| open.number < number);
+            let open = model.open.get(at).filter(|open| open.number == number && open.links & link.bit() != 0)?;
+            (packet_of(self, model.row_at(open.number), link) == packet).then_some((model.open.len() - 1 - at, link))
         };
-        open(found).or_else(|| {
+        open(own, transit.into()).or_else(|| {
             if transit {
                 return None;
             }
@@ -320,18 +370,15 @@ impl Side<Writer> for Telling<'_> {
                 self.given.ports[0].unwrap_or(ports[0]).into(),
                 self.given.ports[1].unwrap_or(ports[1]).into(),
             ];
-            open(known.expected.get(&(after, BEFORE)))
+            open(after, BEFORE)
         })
     }
 
     fn opened(&mut self, number: u32, links: u8, row: &Row) {
-        if self.known.expected.len() > MAX_EXPECTED {
-            self.known.expected.retain(|_, (of, _)| *of + KEPT_ROWS as u32 > number);
-        }
         for link in Link::ALL.into_iter().filter(|link| links & link.bit() != 0) {
             let how = if link == Link::Before { BEFORE } else { link.is_transit().into() };
             let packet = packet_of(self, row, link);
-            self.known.expected.insert((packet, how), (number, link));
+            self.known.expected.put(packet, how, number, link);
         }
     }
 
@@ -352,9 +399,24 @@ impl Side<Writer> for Telling<'_> {
 const BEFORE: u8 = 2;
 
 impl Telling<'_> {
-    fn path(&mut self, model: &mut Model, coder: &mut Writer, row: &Row) -> Result<(), WireError> {
+    fn shape(&mut self, model: &mut Model, coder: &mut Writer, row: &Row) -> Result<usize, WireError> {
+        let parts = actions::parts(&self.known.shape);
+        let asks = actions::asks(&self.known.shape).unwrap_or_default();
+        set(&mut self.known.asks, model.dictionaries[of::SHAPES].next(), asks);
+        let count = count(model, coder, parts.len())?;
+        let mut before = [0, 0];
+        for part in parts {
+            let Known { shape, actions, .. } = &mut *self.known;
+            let number = actions.number_of(&shape[part.clone()]);
+            self.current = Current::Action(part);
+            let number = model.guessed(coder, self, ACTION, 0, action_keys(row, before), number, row)?;
+            before = [before[1], number.wrapping_add(1)];
+        }
+        Ok(4 * count)
+    }
+
+    fn path(&mut self, model: &mut Model, coder: &mut Writer, row: &Row) -> Result<usize, WireError> {
         let path = self.flow.path.clone();
-        model.weight += 4 * (path.devices.len() + path.rules.len());
         let mut way = Way::new(row);
         model.guessed(coder, self, DEVICES, 0, way.length(row, 0), path.devices.len() as u32, row)?;
         for device in &path.devices {
@@ -373,6 +435,6 @@ impl Telling<'_> {
             let flags = rule.result & 0x3f | u8::from(rule.matched) << 6 | u8::from(rule.applied) << 7;
             model.guessed(coder, self, RULE_FLAGS, 0, way.of(), flags.into(), row)?;
         }
-        Ok(())
+        Ok(4 * (path.devices.len() + path.rules.len()))
     }
 }
