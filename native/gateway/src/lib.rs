@@ -32,6 +32,7 @@ pub mod recorder;
 
 mod check;
 mod clock;
+mod fresh;
 mod gateway;
 
 pub use config::Config;

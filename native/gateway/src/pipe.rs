@@ -23,7 +23,7 @@ use insights_protocol::{
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
-use crate::session::leaves;
+use crate::{fresh::Fresh, session::leaves};
 
 /// Flows that wait for their batch: a third of a second at 50,000 flows/s; some 10 MB.
 const FLOW_QUEUE: usize = 16_384;
@@ -86,6 +86,7 @@ struct Inner {
     resend: watch::Receiver<u64>,
     counters: Counters,
     gauges: Gauges,
+    fresh: Fresh,
     /// Given up since the last report, by kind and cause.
     losses: Mutex<BTreeMap<(Kind, LossCause), Lost>>,
 }
@@ -178,6 +179,7 @@ impl Pipe {
             resend,
             counters: Counters::default(),
             gauges: Gauges::default(),
+            fresh: Fresh::default(),
             losses: Mutex::default(),
         };
         let end = PipeEnd {
@@ -260,6 +262,11 @@ impl Pipe {
 
     pub fn gauges(&self) -> &Gauges {
         &self.0.gauges
+    }
+
+    /// Flows that are on disk since just now.
+    pub(crate) fn fresh(&self) -> &Fresh {
+        &self.0.fresh
     }
 
     /// What was counted since the start, in the order of [`Kind::ALL`].

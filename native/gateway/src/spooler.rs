@@ -127,6 +127,8 @@ struct Writer {
 struct Encoded {
     kind: Kind,
     bytes: Vec<u8>,
+    /// What they stand for, where who sends them has use for it.
+    payload: Option<Payload>,
     records: u32,
     first_us: i64,
     last_us: i64,
@@ -178,11 +180,12 @@ impl Writer {
             return;
         }
         let (spool, waiting) = (self.spool.clone(), std::mem::take(&mut self.waiting));
+        let keep = self.pipe.fresh().is_wanted();
         let work = tokio::task::spawn_blocking(move || {
             let mut invalid = Vec::new();
             let mut batches = waiting;
             for payload in payloads {
-                encode(payload, &mut batches, &mut invalid);
+                encode(payload, keep, &mut batches, &mut invalid);
             }
             let entries: Vec<_> = batches.iter().map(Encoded::entry).collect();
             let outcomes = spool.append(&entries);
@@ -202,6 +205,9 @@ impl Writer {
             match outcome {
                 Ok(sequence) => {
                     self.pipe.count(batch.kind, Count::Spooled, batch.records.into());
+                    if let Some(payload) = batch.payload {
+                        self.pipe.fresh().put(batch.bytes, payload);
+                    }
                     self.stored.send_modify(|stored| stored[lane(batch.kind)] = sequence + 1);
                 }
                 Err(error) => {
@@ -277,14 +283,15 @@ fn take(payload: Option<Payload>, group: &mut Vec<Payload>) -> bool {
     open
 }
 
-/// Encodes a payload, in parts where it is above a bound of the wire.
-fn encode(payload: Payload, out: &mut Vec<Encoded>, invalid: &mut Vec<(Kind, u64, WireError)>) {
+/// Encodes a payload, in parts where it is above a bound of the wire. Flows are kept if that is asked for.
+fn encode(payload: Payload, keep: bool, out: &mut Vec<Encoded>, invalid: &mut Vec<(Kind, u64, WireError)>) {
     let kind = payload.kind();
     match batch::encode(&payload) {
         Ok(bytes) => match batch::header(&bytes) {
             Ok(header) => out.push(Encoded {
                 kind,
                 bytes,
+                payload: Some(payload).filter(|_| keep && kind == Kind::Flows),
                 records: header.records,
                 first_us: header.first_us,
                 last_us: header.last_us,
@@ -293,8 +300,8 @@ fn encode(payload: Payload, out: &mut Vec<Encoded>, invalid: &mut Vec<(Kind, u64
         },
         Err(WireError::TooLarge { .. }) if payload.len() > 1 => {
             let (head, tail) = halves(payload);
-            encode(head, out, invalid);
-            encode(tail, out, invalid);
+            encode(head, keep, out, invalid);
+            encode(tail, keep, out, invalid);
         }
         Err(error) => invalid.push((kind, payload.len() as u64, error)),
     }

@@ -272,8 +272,11 @@ impl Loop {
                     let lane = spooler::lane(kind);
                     self.uplink.spool.protect(lane, record.sequence);
                     let epoch = self.uplink.spool.lane(lane).epoch;
+                    // Before it is asked for: what comes meanwhile is sent soon.
+                    self.uplink.pipe.fresh().want(true);
+                    let payload = self.uplink.pipe.fresh().take(&record.payload);
                     if let Some(live) = &mut self.live {
-                        live.write(kind, epoch, record);
+                        live.write(kind, epoch, record, payload);
                     }
                 } else if found.is_none() {
                     self.session.loaded(self.now(), kind, from, None);
@@ -398,6 +401,7 @@ impl Loop {
     }
 
     fn waiting(&self) {
+        self.uplink.pipe.fresh().want(false);
         self.uplink.shared.link(|link| {
             link.state = "waiting".into();
             link.rtt_ms = None;

@@ -8,6 +8,7 @@
 mod peer;
 
 use std::{
+    net::Ipv4Addr,
     path::Path,
     sync::{Arc, Mutex},
     time::Duration,
@@ -26,6 +27,7 @@ use insights_protocol::{
     batch::Payload,
     control::{Command, CommandKind, Refusal, RefusalCode, Settings, ToGateway, close},
     event::{Event, Level},
+    flow::FlowFact,
 };
 use insights_spool::Spool;
 use peer::{Behaviour, Peer, until};
@@ -147,6 +149,35 @@ impl Site {
     }
 }
 
+fn flow(number: u64) -> FlowFact {
+    FlowFact {
+        received_us: number as i64,
+        host: [1; 16],
+        cookie: number,
+        sim_result: 1,
+        in_port: Some([number as u8 % 5; 16]),
+        dp_in_port: 1,
+        tunnel: Default::default(),
+        eth_src: [2; 6],
+        eth_dst: [3; 6],
+        ether_type: 0x800,
+        net_src: Some(Ipv4Addr::from(number as u32 % 9).into()),
+        net_dst: None,
+        proto: 6,
+        tos: 0,
+        ttl: 64,
+        fragment: 1,
+        tp_src: number as u16,
+        tp_dst: 80,
+        icmp_id: 0,
+        extras: Default::default(),
+        path: Default::default(),
+        out_ports: Vec::new().into(),
+        actions: vec![1, 1, 0, 0, 0, number as u8 % 3].into(),
+        untrusted: 0,
+    }
+}
+
 /// The events that the peer took over, in its order.
 fn events(peer: &Peer) -> Vec<u64> {
     let seen = peer.seen.lock();
@@ -220,6 +251,38 @@ async fn what_was_lost_with_a_connection_is_sent_again_from_the_cursor() {
     assert_eq!(events(&peer), (0..24).collect::<Vec<_>>());
     assert!(peer.seen.lock().hellos.len() > 3, "the connection was lost several times");
     until("their acknowledgement", || site.status().counters[1].acknowledged == 24).await;
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flows_come_once_and_in_order_whether_they_are_at_hand_or_read_again() {
+    let _alone = alone().await;
+    let folder = tempfile::tempdir().unwrap();
+    let peer = Peer::start(
+        folder.path(),
+        Behaviour {
+            close_after: Some(4),
+            retry_every: Some(3),
+            ..Behaviour::default()
+        },
+    );
+    let site = Site::start(folder.path(), peer.address.port(), &peer.ca_file, Kinds::ALL);
+    for batch in 0..8u64 {
+        (0..30).for_each(|number| assert!(site.pipe.flow(flow(batch * 30 + number))));
+        until("the batch", || site.status().spool.lanes[3].next > batch + 1).await;
+    }
+    let flows = || {
+        let seen = peer.seen.lock();
+        let batches = seen.taken.iter().filter(|((kind, _), _)| *kind == Kind::Flows);
+        let flows = batches.flat_map(|(_, batches)| batches).flat_map(|(_, payload)| match payload {
+            Payload::Flows(flows) => flows.clone(),
+            other => panic!("{other:?} on the flows' stream"),
+        });
+        flows.collect::<Vec<_>>()
+    };
+    until("all flows", || flows().len() == 240).await;
+    assert_eq!(flows(), (0..240).map(flow).collect::<Vec<_>>());
+    until("their acknowledgement", || site.status().counters[3].acknowledged == 240).await;
     site.stop().await;
 }
 

@@ -6,7 +6,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use insights_protocol::{
-    Kind, batch,
+    Kind,
+    batch::{self, Payload},
     control::{ToGateway, ToService},
     frame::{LENGTH_BYTES, MAX_CONTROL_FRAME, MAX_DATA_FRAME, frame, payload_length},
     stream::StreamWriter,
@@ -37,9 +38,12 @@ pub(super) struct Connection {
     control_writer: Option<tokio::task::JoinHandle<()>>,
 }
 
+/// A record of the spool, its epoch, and what it stands for if that is at hand.
+type ToWrite = (u64, Record, Option<Payload>);
+
 #[derive(Debug)]
 struct Writer {
-    records: mpsc::Sender<(u64, Record)>,
+    records: mpsc::Sender<ToWrite>,
     task: AbortHandle,
 }
 
@@ -79,14 +83,14 @@ impl Connection {
     }
 
     /// Puts a record of this epoch on the stream of its kind, which is opened for the first one.
-    pub(super) fn write(&mut self, kind: Kind, epoch: u64, record: Record) {
+    pub(super) fn write(&mut self, kind: Kind, epoch: u64, record: Record, payload: Option<Payload>) {
         let writer = self.writers.entry(kind).or_insert_with(|| {
             let (records, queue) = mpsc::channel(1);
             let task = tokio::spawn(write_data(self.connection.clone(), kind, queue, self.events.clone())).abort_handle();
             Writer { records, task }
         });
         // One at a time per kind: the queue has room.
-        let _ = writer.records.try_send((epoch, record));
+        let _ = writer.records.try_send((epoch, record, payload));
     }
 
     /// Gives the stream of a kind up.
@@ -166,16 +170,18 @@ async fn read_control(mut stream: RecvStream, events: EventSender) {
 
 /// Writes records of one kind. Dropped in the middle of one, the stream is reset, not ended. What the service knows of the stream goes with it: the
 /// next one begins anew.
-async fn write_data(connection: quinn::Connection, kind: Kind, mut queue: mpsc::Receiver<(u64, Record)>, events: EventSender) {
+async fn write_data(connection: quinn::Connection, kind: Kind, mut queue: mpsc::Receiver<ToWrite>, events: EventSender) {
     let Ok(stream) = connection.open_uni().await else { return };
     let mut stream = ResetOnDrop(stream);
     // Topology before events before meters before flows.
     let _ = stream.0.set_priority(Kind::ALL.len() as i32 - kind as i32);
     let mut writer = StreamWriter::default();
-    while let Some((epoch, record)) = queue.recv().await {
+    while let Some((epoch, record, payload)) = queue.recv().await {
         // Coding a large batch takes some 100 ms of a core.
         let coded = tokio::task::spawn_blocking(move || {
-            let envelope = batch::seal(epoch, record.sequence, &writer.write(&record.payload));
+            let at_hand = payload.and_then(|payload| writer.write_records(&payload).ok());
+            let coded = at_hand.unwrap_or_else(|| writer.write(&record.payload));
+            let envelope = batch::seal(epoch, record.sequence, &coded);
             (writer, frame(&envelope, MAX_DATA_FRAME))
         });
         let bytes = match coded.await {
