@@ -32,7 +32,7 @@ const WORKERS: usize = 4;
 /// Mean time from a record's making to its receipt.
 const LATER_US: f64 = 5_000.0;
 
-/// Bytes a flow record takes on the wire, and time to encode it
+/// Bytes a flow record takes on the wire, and time to code it
 #[derive(Debug, Parser)]
 struct Options {
     #[command(flatten)]
@@ -65,9 +65,10 @@ fn main() -> Result<()> {
         "zstd is of the same records as agents send them, level {LEVEL}: each batch alone, and all of them in one stream that is flushed after each"
     );
     println!(
-        "| records of a batch | wire B | second half | spool B | zstd B | zstd stream B | wire to zstd | to zstd stream | encode µs | decode µs |"
+        "| records of a batch | wire B | second half | spool B | zstd B | zstd stream B | wire to zstd | to zstd stream | onto the disk µs | back µs | onto \
+         the stream µs | off it µs |"
     );
-    println!("| --: | --: | --: | --: | --: | --: | --: | --: | --: | --: |");
+    println!("| --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: |");
     for size in options.batches {
         line(&records, &flows, size)?;
     }
@@ -127,7 +128,7 @@ fn facts(records: Vec<FlowRecord>, rate: f64, seed: u64) -> (Vec<FlowRecord>, Ve
 fn line(records: &[FlowRecord], flows: &[FlowFact], size: usize) -> Result<()> {
     let (mut wire, mut spool, mut zstd) = (Vec::new(), 0, 0);
     let mut kept = zstd::stream::Encoder::new(Vec::new(), LEVEL)?;
-    let (mut encoding, mut decoding) = (0.0, 0.0);
+    let (mut spooling, mut back, mut writing, mut reading) = (0.0, 0.0, 0.0, 0.0);
     let (mut writer, mut reader) = (StreamWriter::default(), StreamReader::default());
     for (records, flows) in records.chunks(size).zip(flows.chunks(size)) {
         let mut framed = Vec::new();
@@ -140,13 +141,21 @@ fn line(records: &[FlowRecord], flows: &[FlowFact], size: usize) -> Result<()> {
         let payload = Payload::Flows(flows.to_vec());
         let began = cpu_seconds()?;
         let alone = batch::encode(&payload)?;
-        let travels = writer.write(&alone);
-        encoding += cpu_seconds()? - began;
+        let spooled = cpu_seconds()?;
+        let (_, again) = batch::decode(&alone)?;
+        let decoded = cpu_seconds()?;
+        ensure!(again == payload, "a batch came back from the disk as another");
+        let coding = cpu_seconds()?;
+        let travels = writer.write_records(&payload)?;
+        let coded = cpu_seconds()?;
+        spooling += spooled - began;
+        back += decoded - spooled;
+        writing += coded - coding;
         spool += alone.len();
         wire.push(travels.len() + ENVELOPE_BYTES + LENGTH_BYTES);
         let began = cpu_seconds()?;
         let (_, decoded) = reader.read(&travels)?;
-        decoding += cpu_seconds()? - began;
+        reading += cpu_seconds()? - began;
         ensure!(decoded == payload, "a batch came back as another");
     }
     let per = |bytes: usize| bytes as f64 / flows.len() as f64;
@@ -154,7 +163,7 @@ fn line(records: &[FlowRecord], flows: &[FlowFact], size: usize) -> Result<()> {
     let half = wire.len() / 2;
     let (all, kept) = (wire.iter().sum::<usize>(), kept.finish()?.len());
     println!(
-        "| {size} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.2} | {:.2} | {:.2} | {:.2} |",
+        "| {size} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} |",
         per(all),
         wire[half..].iter().sum::<usize>() as f64 / (flows.len() - half * size) as f64,
         per(spool),
@@ -162,8 +171,10 @@ fn line(records: &[FlowRecord], flows: &[FlowFact], size: usize) -> Result<()> {
         per(kept),
         all as f64 / zstd as f64,
         all as f64 / kept as f64,
-        us(encoding),
-        us(decoding)
+        us(spooling),
+        us(back),
+        us(writing),
+        us(reading)
     );
     Ok(())
 }

@@ -3,7 +3,8 @@
 
 //! What followed from what the last time.
 
-/// Most entries: with [`FIRST`] and doubling, a table takes 4 bytes for each, 1 MiB, which fits into a processor's own cache.
+/// Most entries: with [`FIRST`] and doubling, a table takes 4 bytes for each, 2 MiB. Half of it is a little faster and takes 6 % more
+/// bytes on the wire of a cloud with 600 ports.
 const MOST: u32 = 19;
 const FIRST: u32 = 10;
 
