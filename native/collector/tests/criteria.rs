@@ -409,9 +409,34 @@ async fn page_api_and_file_agree_with_a_look_at_each_record() {
         "most filters tell records apart: {told_something} of {}",
         criteria.len()
     );
+    top_of_the_api(&mut client, site).await;
     let texts: BTreeSet<&str> = criteria.iter().map(|criterion| &*criterion.text).collect();
     assert!(texts.len() * 2 > criteria.len(), "filters differ");
     service.stop().await;
+}
+
+/// Each value of a top has as many flows as a filter on it finds, and with the others they are all.
+async fn top_of_the_api(client: &mut Client, site: SiteId) {
+    let all = flows(&asked(client, site, "").await).count();
+    let query = params::encode([("by", "src.ip,result"), ("period", "last 2 hours"), ("limit", "3")]);
+    let answer = client.get(&format!("/api/v1/sites/{site}/flows/top?{query}")).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let top: Value = serde_json::from_str(&answer.body).unwrap();
+    let rows = top["rows"].as_array().unwrap();
+    assert_eq!((rows.len(), &top["by"]), (3, &serde_json::json!(["src.ip", "result"])));
+    let mut counted = 0;
+    for row in rows {
+        let (ip, result) = (row["values"][0].as_str().unwrap_or("none"), row["values"][1].as_str().unwrap());
+        let found = asked(client, site, &format!("src.ip = {ip} and result = {result}")).await;
+        assert_eq!(row["flows"]["all"], flows(&found).count(), "{ip} {result}");
+        assert_eq!(row["flows"][result], row["flows"]["all"], "{ip} {result}");
+        counted += row["flows"]["all"].as_u64().unwrap();
+    }
+    assert_eq!(counted + top["other"]["flows"]["all"].as_u64().unwrap(), all as u64);
+    for wrong in ["by=", "by=nonsense", "by=src.ip&limit=0", "by=src.ip,dst.ip,proto,host,vlan"] {
+        let answer = client.get(&format!("/api/v1/sites/{site}/flows/top?{wrong}")).await;
+        assert_eq!(answer.status, 400, "{wrong}");
+    }
 }
 
 fn flows(answer: &Value) -> impl Iterator<Item = &Value> {

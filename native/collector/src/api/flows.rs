@@ -2,14 +2,21 @@
 // Copyright The MidoInsights authors
 
 use axum::{Json, extract::Path};
-use insights_store::{FlowId, query::StoredFlow};
+use insights_store::{
+    FlowId,
+    query::{Bin, Budget, DimValue, StoredFlow, TopQuery},
+};
 use serde_json::{Value, json};
 
 use super::{Call, Flows, Problem};
 use crate::{
     query::flows::{self, EXPORT_PAGE, FlowRequest, protocol},
     site::Site,
+    web::flow_dimension as dimension,
 };
+
+/// Rows of an answer without a limit.
+const TOP: usize = 10;
 
 /// `GET …/flows?filter=…&period=…&after=…&limit=…`: newest first; `next` is the `after` of the next page.
 pub(super) async fn list(call: Call<Flows>) -> Result<Json<Value>, Problem> {
@@ -48,6 +55,74 @@ pub(super) async fn histogram(call: Call<Flows>) -> Result<Json<Value>, Problem>
     Ok(Json(
         json!({ "period": { "from_us": call.period.from_us, "to_us": call.period.to_us }, "step_us": step, "bins": bins }),
     ))
+}
+
+/// `GET …/flows/top?by=src.ip,dst.port&limit=10`: the values, or pairs and triples of values, with most flows; the others together.
+pub(super) async fn top(call: Call<Flows>) -> Result<Json<Value>, Problem> {
+    let request = FlowRequest::parse(&call.params, call.period, &call.names())?;
+    let text = call.params.get("by").unwrap_or_default();
+    let names: Vec<&str> = text.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    if !(1..=TopQuery::MAX_DIMENSIONS).contains(&names.len()) {
+        let detail = format!(
+            "by names one to {} fields with commas between, such as src.ip,dst.port",
+            TopQuery::MAX_DIMENSIONS
+        );
+        return Err(Problem::bad("by", detail, 0..text.chars().count()));
+    }
+    let dimensions = names.iter().map(|name| dimension(name).map(|(_, dimension, _)| dimension));
+    let Some(dimensions) = dimensions.collect::<Option<Vec<_>>>() else {
+        return Err(Problem::bad(
+            "by",
+            "by names fields that flows can be counted by".to_owned(),
+            0..text.chars().count(),
+        ));
+    };
+    let limit = match call.params.get("limit").filter(|text| !text.is_empty()) {
+        None => TOP,
+        Some(text) => match text.parse() {
+            Ok(limit @ 1..=TopQuery::MAX_LIMIT) => limit,
+            _ => {
+                let detail = format!("limit is a number from 1 to {}", TopQuery::MAX_LIMIT);
+                return Err(Problem::bad("limit", detail, 0..text.chars().count()));
+            }
+        },
+    };
+    let top = call
+        .store()
+        .top(TopQuery {
+            period: request.period,
+            filter: request.filter,
+            dimensions,
+            limit,
+            budget: Budget::default(),
+        })
+        .await?;
+    let counts = |bin: &Bin| json!({ "all": bin.total(), "allowed": bin.allowed, "dropped": bin.dropped, "consumed": bin.consumed });
+    let rows = top
+        .rows
+        .iter()
+        .map(|row| json!({ "values": row.values.iter().map(value).collect::<Vec<_>>(), "flows": counts(&row.flows), "last_us": row.last_us }));
+    Ok(Json(json!({
+        "period": { "from_us": call.period.from_us, "to_us": call.period.to_us },
+        "filter": request.expr.to_string(),
+        "by": names,
+        "rows": rows.collect::<Vec<_>>(),
+        "other": { "values": top.other_values, "flows": counts(&top.other) },
+    })))
+}
+
+/// A value that flows were counted by; null for flows that have none.
+fn value(value: &DimValue) -> Value {
+    match value {
+        DimValue::None => Value::Null,
+        DimValue::Number(number) => json!(number),
+        DimValue::Id(id) => json!(id),
+        DimValue::Ip(ip) => json!(ip),
+        DimValue::Mac(mac) => json!(mac.to_string()),
+        DimValue::Text(text) => json!(text),
+        DimValue::Verdict(verdict) => json!(verdict.name()),
+        DimValue::Path(path) => json!(format!("{path:?}")),
+    }
 }
 
 /// One flow with its way.

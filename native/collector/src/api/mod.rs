@@ -51,6 +51,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/api/v1/sites/{site}/traffic/{kind}/{id}", get(traffic::device))
         .route("/api/v1/sites/{site}/flows", get(flows::list))
         .route("/api/v1/sites/{site}/flows/histogram", get(flows::histogram))
+        .route("/api/v1/sites/{site}/flows/top", get(flows::top))
         .route("/api/v1/sites/{site}/flows/{flow}", get(flows::one))
         .route("/api/v1/sites/{site}/alerts", get(alerts::list))
         .route("/api/v1/sites/{site}/alerts/rules", get(alerts::rules))

@@ -46,6 +46,7 @@ pub use app::App;
 use context::Ctx;
 pub(crate) use device::meters_of;
 use error::WebError;
+pub(crate) use flows::dimension as flow_dimension;
 use session::SignedIn;
 pub(crate) use session::{session_of, visitor};
 

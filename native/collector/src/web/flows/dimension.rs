@@ -33,7 +33,7 @@ pub(super) const DIMENSIONS: [(Field, Dimension, &str); 19] = [
     (Field::Gateway, Dimension::Gateway, "Gateway"),
 ];
 
-pub(super) fn find(name: &str) -> Option<(Field, Dimension, &'static str)> {
+pub(crate) fn find(name: &str) -> Option<(Field, Dimension, &'static str)> {
     DIMENSIONS.into_iter().find(|(field, ..)| field.name() == name)
 }
 

@@ -26,6 +26,7 @@ use crate::query::{
     flows::{self, FlowRequest, RequestError},
 };
 
+pub(crate) use dimension::find as dimension;
 pub(crate) use saved::keep as keep_filter;
 pub(crate) use top::page as top;
 
