@@ -7,13 +7,16 @@
 
 mod support;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use insights_store::{
     AccountId, Appended, Period, SiteId, StoreError, StreamKind,
     catalog::{
-        Account, AlertChange, AlertDeed, AlertQuery, AlertText, Catalog, EventQuery, Hop, HopCount, Level, Loss, NewEvent, Node, Site, SiteKey,
-        SnapshotDone, StoredRule, TopologyChange, TopologyEffect, WebSession,
+        Account, AlertChange, AlertDeed, AlertQuery, AlertText, Catalog, EventQuery, Hop, HopCount, Level, Loss, NewEvent, Node, NodeVersion, Site,
+        SiteKey, SnapshotDone, StoredRule, TopologyChange, TopologyEffect, WebSession,
     },
 };
+use rand::{Rng, SeedableRng, rngs::StdRng};
 use support::{cursor, gateway};
 
 fn account(email: &str) -> Account {
@@ -256,6 +259,73 @@ async fn topology_at_any_time() {
     let changed = catalog.topology_changes(site, Period::new(400, 600), 5).await.unwrap();
     assert_eq!(content(&changed), pairs(&[(alive, "1"), ("zoom/0/models/Port/p", "1")]));
     assert_eq!(content(&catalog.topology(SiteId::random()).await.unwrap()), pairs(&[]));
+}
+
+/// Lives of all lengths, from less than a minute to years: what is told of any time is what held then by its spans, and differences are those
+/// of two such states.
+#[tokio::test]
+async fn any_time_of_a_long_history() {
+    const SECOND_US: i64 = 1_000_000;
+    let (_dir, catalog, site) = with_site().await;
+    let mut rng = StdRng::seed_from_u64(7);
+    let mut changes = vec![TopologyChange::SnapshotBegin { at_us: 0, term: 1 }];
+    let mut times = vec![0];
+    for number in 0..60 {
+        let path = format!("zoom/0/models/Port/{number:02}");
+        let mut at_us = rng.random_range(0..1_000) * SECOND_US;
+        for version in 0..rng.random_range(1..8) {
+            times.push(at_us);
+            changes.push(put(&path, &format!("{}", version % 3), number * 10 + version, at_us));
+            // As many lives of seconds as of months.
+            at_us += (10f64.powf(rng.random_range(-1.0..8.0)) * SECOND_US as f64) as i64;
+            if rng.random_bool(0.5) {
+                times.push(at_us);
+                changes.push(TopologyChange::Delete { path: path.clone(), at_us });
+                at_us += rng.random_range(0..100) * SECOND_US;
+            }
+        }
+    }
+    catalog
+        .apply_topology(site, cursor(1, StreamKind::Topology, 1, 0), changes)
+        .await
+        .unwrap();
+    let mut histories = Vec::new();
+    for number in 0..60 {
+        histories.push(catalog.node_history(site, format!("zoom/0/models/Port/{number:02}")).await.unwrap());
+    }
+    let state = |at_us: i64| -> BTreeMap<String, String> {
+        let versions = histories.iter().flatten();
+        let there = versions.filter(|version| version.valid_from_us <= at_us && version.valid_to_us.is_none_or(|to_us| to_us > at_us));
+        there
+            .map(|version| (version.node.path.clone(), String::from_utf8_lossy(&version.node.data).into_owned()))
+            .collect()
+    };
+    // Moments of changes, right before and after them, and in between.
+    let moments: Vec<i64> = times.iter().flat_map(|at_us| [at_us - 1, *at_us, at_us + 1, at_us * 2]).collect();
+    for at_us in &moments {
+        let told = catalog.topology_at(site, *at_us).await.unwrap();
+        assert_eq!(content(&told), state(*at_us).into_iter().collect::<Vec<_>>(), "at {at_us}");
+    }
+    for _ in 0..200 {
+        let (from_us, to_us) = (moments[rng.random_range(0..moments.len())], moments[rng.random_range(0..moments.len())]);
+        let (before, after) = (state(from_us), state(to_us));
+        let paths: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+        let expected: Vec<_> = paths
+            .into_iter()
+            .filter(|path| before.get(*path) != after.get(*path))
+            .map(|path| (path.clone(), before.get(path).cloned(), after.get(path).cloned()))
+            .collect();
+        let told = catalog.topology_difference(site, from_us, to_us).await.unwrap();
+        let text = |version: &Option<NodeVersion>| version.as_ref().map(|version| String::from_utf8_lossy(&version.node.data).into_owned());
+        let told: Vec<_> = told
+            .iter()
+            .map(|found| {
+                let path = found.before.as_ref().or(found.after.as_ref()).unwrap().node.path.clone();
+                (path, text(&found.before), text(&found.after))
+            })
+            .collect();
+        assert_eq!(told, expected, "from {from_us} to {to_us}");
+    }
 }
 
 #[tokio::test]

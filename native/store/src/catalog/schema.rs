@@ -315,6 +315,21 @@ const STEPS: &[&str] = &[
         code_hash BLOB NOT NULL,
         PRIMARY KEY (account, code_hash)
     ) STRICT, WITHOUT ROWID;",
+    // 11: versions by how long they hold, see `SPANS` of the topology
+    "ALTER TABLE topology_versions ADD COLUMN span INTEGER GENERATED ALWAYS AS (CASE
+        WHEN valid_to_us IS NULL THEN 11
+        WHEN valid_to_us - valid_from_us < 60000000 THEN 0
+        WHEN valid_to_us - valid_from_us < 240000000 THEN 1
+        WHEN valid_to_us - valid_from_us < 960000000 THEN 2
+        WHEN valid_to_us - valid_from_us < 3840000000 THEN 3
+        WHEN valid_to_us - valid_from_us < 15360000000 THEN 4
+        WHEN valid_to_us - valid_from_us < 61440000000 THEN 5
+        WHEN valid_to_us - valid_from_us < 245760000000 THEN 6
+        WHEN valid_to_us - valid_from_us < 983040000000 THEN 7
+        WHEN valid_to_us - valid_from_us < 3932160000000 THEN 8
+        WHEN valid_to_us - valid_from_us < 15728640000000 THEN 9
+        ELSE 10 END) VIRTUAL;
+    CREATE INDEX topology_versions_span ON topology_versions (site, span, valid_from_us, valid_to_us, node);",
 ];
 
 /// The first form in which names and addresses are sealed.

@@ -179,6 +179,13 @@ pub struct NodeVersion {
     pub valid_to_us: Option<i64>,
 }
 
+/// A node that is another at two times; `None`: it was not there.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct NodeDifference {
+    pub before: Option<NodeVersion>,
+    pub after: Option<NodeVersion>,
+}
+
 /// What a batch of topology changes came to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TopologyApplied {
