@@ -536,7 +536,10 @@ fn every_machine_of_the_cloud_can_be_traced_to_every_other() {
     use insights_trace::{Choices, Connection, End, Reason, Tracer, packet::TCP, walk::Wanted};
 
     let site = golden_site();
-    let machines: Vec<Port> = site.ports().filter(|port| port.kind == PortKind::Vm && !port.addresses.is_empty()).collect();
+    let machines: Vec<Port> = site
+        .ports()
+        .filter(|port| port.kind == PortKind::Vm && !port.addresses.is_empty())
+        .collect();
     let mut tracer = Tracer::new(&site);
     let (mut delivered, mut by_rule, mut elsewhere) = (0, 0, 0);
     for from in &machines {
@@ -560,7 +563,13 @@ fn every_machine_of_the_cloud_can_be_traced_to_every_other() {
                         continue;
                     }
                     assert!(reached.addresses.contains(&to.addresses[0]), "from {} to {}", from.name, reached.name);
-                    assert!(to.network != from.network || port == to.id, "from {} to {}: {}", from.name, to.name, reached.name);
+                    assert!(
+                        to.network != from.network || port == to.id,
+                        "from {} to {}: {}",
+                        from.name,
+                        to.name,
+                        reached.name
+                    );
                     delivered += 1;
                     // Whoever gets a packet through gets its answer.
                     let back = tracer.answer(&trace).unwrap();
@@ -575,5 +584,8 @@ fn every_machine_of_the_cloud_can_be_traced_to_every_other() {
             }
         }
     }
-    assert!(machines.len() > 3 && delivered > 0 && by_rule + elsewhere > 0, "{delivered} {by_rule} {elsewhere}");
+    assert!(
+        machines.len() > 3 && delivered > 0 && by_rule + elsewhere > 0,
+        "{delivered} {by_rule} {elsewhere}"
+    );
 }
