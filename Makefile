@@ -15,7 +15,7 @@ MVN := mvn --batch-mode --no-transfer-progress -q
 DENY_VERSION := 0.20.2
 
 .PHONY: help setup setup-test setup-packages build jar demo test lint test-rust test-java test-browser packages repos test-packages \
-	test-packages-full test-packages-here test-packages-release bench bench-whole clean
+	test-packages-full test-packages-here test-packages-release bench bench-rooms bench-whole bench-history bench-peers bench-growth clean
 
 help: ## all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -81,14 +81,37 @@ test-packages-full: setup-packages build jar ## the same, and everything in them
 test-packages-release: setup-packages build jar ## the same with what `make packages` left in target/packages/dist
 	tests/packages/run --packages $(TARGET)/packages/dist
 
-# In the profile of the tests; after `cargo build --locked --release --workspace --bins --examples`, `make bench-whole BIN=target/release`.
+# Benchmarks run in the profile of the tests unless told otherwise; after `cargo build --locked --release --workspace --bins --examples`,
+# `make bench BIN=target/release`. Of BIN alone the programs are taken that are measured.
+RUNNER := $(TARGET)/debug/bench
+FIGURES := docs/benchmarks
+
+bench: bench-rooms bench-whole bench-history bench-peers bench-growth ## all benchmarks, and the pages of their figures
+
+bench-peers: build ## the same flows to us, nfdump, GoFlow2, ClickHouse and zstd
+	tests/bench/tools/install
+	rm -rf target/bench-peers
+	$(RUNNER) --bin $(BIN) --dir target/bench-peers --out $(FIGURES)/peers.json compare
+	rm -rf target/bench-peers
+	$(RUNNER) pages
+
+bench-growth: build ## how cost grows with sites and with stored flows
+	rm -rf target/bench-growth
+	$(RUNNER) --bin $(BIN) --dir target/bench-growth --out $(FIGURES)/growth.json growth
+	rm -rf target/bench-growth
+	$(RUNNER) pages
+
+bench-history: build ## the topology of any time, what differs between two times
+	$(firstword $(wildcard $(BIN)/examples/history) $(TARGET)/debug/examples/history) > $(FIGURES)/history.txt
+	$(RUNNER) pages
+
 bench-whole: build jar ## the whole way of flow records: rates, CPU time, bytes on the wire and at rest
 	rm -rf target/bench-whole
 	$(BIN)/throughput
 	$(BIN)/throughput --agents --records 200000 --rate 4000 --dir target/bench-whole
 	$(BIN)/examples/columns target/bench-whole/collector/store
 
-bench: setup ## committed benchmarks of the small rooms
+bench-rooms: setup ## benchmarks of the small rooms
 	cargo bench --locked -p midonet -p insights-protocol -p insights-spool -p insights-gateway
 
 clean: ## remove what was built
