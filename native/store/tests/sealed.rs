@@ -273,8 +273,12 @@ async fn a_catalogue_in_clear_is_sealed_when_it_is_migrated() {
     drop(catalog);
     // As the version before had it.
     let db = Connection::open(store.join("catalog.sqlite")).unwrap();
-    db.execute_batch("DROP TABLE vault; DROP TABLE second_factors; DROP TABLE recovery_codes; PRAGMA user_version = 8;")
-        .unwrap();
+    db.execute_batch(
+        "DROP TABLE vault; DROP TABLE second_factors; DROP TABLE recovery_codes;
+         DROP INDEX topology_versions_span; ALTER TABLE topology_versions DROP COLUMN span;
+         PRAGMA user_version = 8;",
+    )
+    .unwrap();
     db.execute(
         "UPDATE accounts SET email = ?1, email_key = ?2, name = ?3",
         params![EMAIL, EMAIL.to_lowercase(), NAME],
