@@ -36,6 +36,23 @@ fn main() {
         let table = path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
         add(tables.entry(table).or_default(), path);
     }
+    let of = |names: &[&str]| -> u64 { names.iter().filter_map(|name| tables.get(*name)).map(|table| table.bytes).sum() };
+    let flows: u64 = ["flows", "flow_rests"]
+        .iter()
+        .filter_map(|name| tables.get(*name))
+        .map(|table| table.rows)
+        .sum();
+    if flows > 0 {
+        let each = |names: &[&str]| of(names) as f64 / flows as f64;
+        println!(
+            "a flow, everything that is read of it: {:.2} bytes ({:.2} its own, {:.2} its part of the ends, {:.2} of the paths); beside it {:.2} of roll-ups",
+            each(&["flows", "flow_rests", "ends", "paths"]),
+            each(&["flows", "flow_rests"]),
+            each(&["ends"]),
+            each(&["paths"]),
+            each(&["flow_minutes", "flow_hours"])
+        );
+    }
     for (name, table) in tables {
         let rows = table.rows.max(1) as f64;
         println!(

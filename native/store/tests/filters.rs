@@ -112,7 +112,7 @@ fn the_store_answers_what_a_filter_means() {
             }
         }
         let waited = Instant::now();
-        while store.series().usage(SITE).await.unwrap().files > 12 {
+        while store.series().usage(SITE).await.unwrap().files > 15 {
             assert!(waited.elapsed() < Duration::from_secs(60), "files were not merged");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

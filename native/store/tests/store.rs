@@ -84,9 +84,9 @@ async fn rows_come_back_from_memory_files_and_after_a_restart() {
     }
     assert_same(&all_flows(&store, site(1), 333).await, &expected);
     let usage = store.series().usage(site(1)).await.unwrap();
-    // Flows, paths and minutes of three days, and hours.
+    // Flows, their ends, paths and minutes of three days, and hours.
     assert!(
-        (10..=11).contains(&usage.files) && usage.flows > 0 && usage.paths > 0 && usage.pending > 0,
+        (13..=14).contains(&usage.files) && usage.flows > 0 && usage.ends > 0 && usage.paths > 0 && usage.pending > 0,
         "{usage:?}"
     );
     assert!(all_flows(&store, site(2), 10).await.is_empty());

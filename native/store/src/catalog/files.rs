@@ -111,6 +111,8 @@ pub(crate) fn erase_site(tx: &Transaction<'_>, site: SiteId) -> Result<(), Store
         .map_err(failed("erase files"))?;
     tx.execute("DELETE FROM watermarks WHERE site = ?", [site.0.as_bytes()])
         .map_err(failed("erase watermarks"))?;
+    tx.execute("DELETE FROM numbers WHERE name = ?", [ends_number(site)])
+        .map_err(failed("erase numbers"))?;
     tx.execute("DELETE FROM stream_cursors WHERE site = ? AND kind IN (3, 4)", [site.0.as_bytes()])
         .map_err(failed("erase cursors"))?;
     Ok(())
@@ -122,6 +124,23 @@ pub(crate) fn number(db: &Connection, name: &str) -> Result<u64, StoreError> {
         .optional()
         .map(|value| value.unwrap_or(0) as u64)
         .map_err(StoreError::catalog("read a number"))
+}
+
+/// Name of the number above all that ends of a site's flows have.
+pub(crate) fn ends_number(site: SiteId) -> String {
+    format!("{ENDS_NUMBER}{site}")
+}
+
+const ENDS_NUMBER: &str = "ends ";
+
+/// The numbers of [`ends_number`].
+pub(crate) fn ends_numbers(db: &Connection) -> Result<Vec<(SiteId, u64)>, StoreError> {
+    let numbers: Vec<(String, i64)> = db
+        .prepare_cached("SELECT name, value FROM numbers")
+        .and_then(|mut select| select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect())
+        .map_err(StoreError::catalog("read numbers"))?;
+    let of_site = |(name, value): (String, i64)| Some((name.strip_prefix(ENDS_NUMBER)?.parse().ok()?, value as u64));
+    Ok(numbers.into_iter().filter_map(of_site).collect())
 }
 
 /// Raises a number; it never falls.

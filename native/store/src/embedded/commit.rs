@@ -119,7 +119,7 @@ fn prepare(state: &State, site: SiteId, batch: Append, done: oneshot::Sender<Res
             kind_is(cursor, StreamKind::Flows)?;
             let first = state.next_row.fetch_add(rows.len() as u64, Ordering::Relaxed);
             let site = state.site(site);
-            let known = |day, path| site.known.lock().contains(day, path);
+            let known = |day, path| site.known.lock().get(&(day, path)).is_some();
             if let Some((batch, keys)) = path_batch(&rows, &contents, known)? {
                 tables.push(LogTable {
                     kind: TableKind::Paths,
@@ -258,7 +258,7 @@ pub(super) fn apply(
         let (rows, bytes, _) = tables.waiting();
         due |= rows >= state.options.flush_rows || bytes >= state.options.flush_bytes;
     }
-    site.known.lock().insert(paths, state.known_paths());
+    site.known.lock().insert(paths.into_iter().map(|path| (path, ())), state.most_known());
     state.cursors.lock().advance(site.id, cursor);
     if due || state.gauge.used() > state.gauge.limit() / 2 {
         state.ring();

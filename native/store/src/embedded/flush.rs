@@ -19,10 +19,10 @@ use crate::{
     StoreError,
     catalog::{Hop, HopCount, add_count, files, streams},
     ids::{Period, StreamKind},
-    parquet::{DataFile, write_sorted},
+    parquet::{DataFile, write_flows, write_sorted},
     query::Engine,
     rollup::{roll_flows, roll_meters},
-    table::{DAY_US, MemBatch, Snapshot, TableKind, day_of},
+    table::{DAY_US, Fresh, MemBatch, Snapshot, TableKind, day_of},
 };
 
 /// Tables that are written before their files enter the catalogue together: bounds the rows that are in memory and in files at once.
@@ -121,15 +121,17 @@ struct Written {
     kind: TableKind,
     rows: Vec<Arc<MemBatch>>,
     files: Vec<files::FileEntry>,
-    /// The same rows, summed.
-    rollups: Vec<(TableKind, Vec<files::FileEntry>)>,
+    /// What goes with them: the ends of flows, and the same rows, summed.
+    beside: Vec<(TableKind, Vec<files::FileEntry>)>,
+    /// Ends that are known once the files are listed.
+    fresh: Vec<(i64, Fresh)>,
 }
 
 impl Written {
     /// Every file with its table, of which it may be another kind.
     fn all(&self) -> impl Iterator<Item = (TableKind, &files::FileEntry)> {
-        let rollups = self.rollups.iter().map(|(kind, files)| (*kind, files));
-        let parts = std::iter::once((self.kind, &self.files)).chain(rollups);
+        let beside = self.beside.iter().map(|(kind, files)| (*kind, files));
+        let parts = std::iter::once((self.kind, &self.files)).chain(beside);
         parts.flat_map(|(kind, files)| files.iter().map(move |file| (kind, file)))
     }
 
@@ -144,13 +146,24 @@ impl Written {
 /// Writes frozen rows and their roll-ups.
 fn write(engine: &Engine, site: &Arc<SiteData>, kind: TableKind, rows: Vec<Arc<MemBatch>>) -> Result<Written, StoreError> {
     let batches: Vec<_> = rows.iter().map(|batch| &batch.rows).collect();
-    let files = write_sorted(&site.table_dir(kind.at_rest()), site.id, kind, &batches)?;
+    let mut beside = Vec::new();
+    let mut fresh = Vec::new();
+    let files = if kind == TableKind::Flows {
+        let (files, ends) = write_flows(&site.dir, site.id, &site.numbers, &batches)?;
+        let (entries, new): (Vec<_>, Vec<_>) = ends.into_iter().map(|ends| (ends.entry, (ends.day, ends.fresh))).unzip();
+        beside.push((TableKind::Ends, entries.into_iter().flatten().collect()));
+        fresh = new;
+        files
+    } else {
+        write_sorted(&site.table_dir(kind.at_rest()), site.id, kind, &batches)?
+    };
     let mut written = Written {
         site: Arc::clone(site),
         kind,
         rows,
         files,
-        rollups: Vec::new(),
+        beside,
+        fresh,
     };
     match roll_up(engine, &mut written) {
         Ok(()) => Ok(written),
@@ -167,7 +180,7 @@ fn roll_up(engine: &Engine, written: &mut Written) -> Result<(), StoreError> {
         TableKind::Flows => {
             let records = Snapshot {
                 memory: written.rows.clone(),
-                files: Vec::new(),
+                ..Snapshot::default()
             };
             // A path is noted once a day, at any time of it.
             let span = records.span();
@@ -184,7 +197,7 @@ fn roll_up(engine: &Engine, written: &mut Written) -> Result<(), StoreError> {
     for (kind, batches) in rollups {
         let batches: Vec<_> = batches.iter().collect();
         let files = write_sorted(&site.table_dir(kind), site.id, kind, &batches)?;
-        written.rollups.push((kind, files));
+        written.beside.push((kind, files));
     }
     Ok(())
 }
@@ -220,6 +233,9 @@ fn flush_round(state: &State, engine: &Engine, due: &[TableOf]) -> Result<(), St
             ids.push(part.all().map(|(_, file)| files::add(tx, file)).collect::<Result<Vec<_>, _>>()?);
             let last = part.rows.iter().map(|batch| batch.last_lsn).max().unwrap_or(0);
             files::set_watermark(tx, part.site.id, part.kind, last)?;
+            if !part.fresh.is_empty() {
+                files::raise_number(tx, &files::ends_number(part.site.id), part.site.numbers.next())?;
+            }
             for count in stored(part) {
                 add_count(tx, part.site.id, &count)?;
             }
@@ -247,13 +263,17 @@ fn flush_round(state: &State, engine: &Engine, due: &[TableOf]) -> Result<(), St
         }
         // Rows leave memory at the moment at which files and roll-ups have them.
         let mut tables = part.site.tables();
-        tables[part.kind as usize - 1].thaw(files.remove(&part.kind).unwrap_or_default());
+        tables[part.kind.place()].thaw(files.remove(&part.kind).unwrap_or_default());
         for (kind, files) in files {
-            tables[kind as usize - 1].add_files(files);
+            tables[kind.place()].add_files(files);
         }
     }
     drop(counting);
-    drop(written);
+    for part in written {
+        for (day, fresh) in part.fresh {
+            part.site.numbers.keep(day, fresh, state.most_known());
+        }
+    }
     outcome.and(release(state, applied))
 }
 

@@ -31,7 +31,7 @@ pub(super) const NEXT_ROW: &str = "next_row";
 /// Reads what the folder holds: the files that the catalogue lists, and the log behind them.
 pub(super) fn open(options: &StoreOptions, catalog: Catalog) -> Result<State, StoreError> {
     let lock = lock(&options.dir)?;
-    let (listed, marks, cursors, lsn_floor, row_floor) = catalog.read_now(|db| {
+    let (listed, marks, cursors, lsn_floor, row_floor, ends) = catalog.read_now(|db| {
         let cursors = streams::all(db, &[StreamKind::Flows, StreamKind::Meters])?;
         Ok((
             files::all(db)?,
@@ -39,9 +39,14 @@ pub(super) fn open(options: &StoreOptions, catalog: Catalog) -> Result<State, St
             cursors,
             files::number(db, NEXT_LSN)?,
             files::number(db, NEXT_ROW)?,
+            files::ends_numbers(db)?,
         ))
     })?;
     let mut sites = list_files(options, listed)?;
+    for (site, next) in ends {
+        let site = sites.entry(site).or_insert_with(|| Arc::new(new_site(options, site)));
+        site.numbers.raise(next);
+    }
     let marks: HashMap<(SiteId, TableKind), u64> = marks.into_iter().map(|(site, kind, lsn)| ((site, kind), lsn)).collect();
     let mut replay = Replay {
         options,

@@ -21,11 +21,11 @@ use crate::{
     log::LogWriter,
     query::{Rolled, Usage, View},
     store::StoreOptions,
-    table::{Gauge, KnownPaths, Snapshot, Table, TableKind},
+    table::{Gauge, KnownPaths, Numbers, Snapshot, Table, TableKind},
 };
 
-/// Paths that are known to be durable, over all sites; each costs some 50 bytes, twice.
-const KNOWN_PATHS: usize = 1_000_000;
+/// Paths that are known to be durable, over all sites; each costs some 50 bytes, twice. As many combinations of ends.
+const KNOWN: usize = 1_000_000;
 
 /// Fewest paths that are known of a site: below that, each batch would write its paths again.
 const LEAST_KNOWN: usize = 2_000;
@@ -65,12 +65,13 @@ pub(crate) struct SiteData {
     /// Under one lock, so that a question sees rows either in memory or in files and their roll-ups.
     tables: Mutex<[Table; TableKind::ALL.len()]>,
     pub(super) known: Mutex<KnownPaths>,
+    pub(super) numbers: Numbers,
 }
 
 impl SiteData {
     /// One table; the others wait meanwhile.
     pub(super) fn table(&self, kind: TableKind) -> MappedMutexGuard<'_, Table> {
-        MutexGuard::map(self.tables.lock(), |tables| &mut tables[kind as usize - 1])
+        MutexGuard::map(self.tables.lock(), |tables| &mut tables[kind.place()])
     }
 
     /// All tables at one moment, in the order of their numbers.
@@ -85,7 +86,11 @@ impl SiteData {
 
 impl View for SiteData {
     fn flows(&self, period: Period) -> Snapshot {
-        self.table(TableKind::Flows).snapshot(period)
+        let tables = self.tables();
+        Snapshot {
+            ends: tables[TableKind::Ends.place()].files().to_vec(),
+            ..tables[TableKind::Flows.place()].snapshot(period)
+        }
     }
 
     fn paths(&self, period: Period) -> Snapshot {
@@ -98,9 +103,12 @@ impl View for SiteData {
 
     fn rolled(&self, records: TableKind, levels: [TableKind; 2]) -> Rolled {
         let tables = self.tables();
-        let files = |kind: TableKind| tables[kind as usize - 1].files().to_vec();
+        let files = |kind: TableKind| tables[kind.place()].files().to_vec();
         Rolled {
-            records: tables[records as usize - 1].snapshot(Period::new(i64::MIN, i64::MAX)),
+            records: Snapshot {
+                ends: files(TableKind::Ends),
+                ..tables[records.place()].snapshot(Period::new(i64::MIN, i64::MAX))
+            },
             levels: levels.map(|kind| (kind, files(kind))),
         }
     }
@@ -168,9 +176,9 @@ impl State {
         }
     }
 
-    /// How many paths of one site may be known.
-    pub(super) fn known_paths(&self) -> usize {
-        (KNOWN_PATHS / self.sites.read().len().max(1)).max(LEAST_KNOWN)
+    /// How many paths of one site may be known, and how many ends.
+    pub(super) fn most_known(&self) -> usize {
+        (KNOWN / self.sites.read().len().max(1)).max(LEAST_KNOWN)
     }
 
     pub(super) fn shut(&self) {
@@ -251,6 +259,7 @@ impl State {
             match kind {
                 TableKind::Flows => usage.flows = bytes,
                 TableKind::Paths => usage.paths = bytes,
+                TableKind::Ends => usage.ends = bytes,
                 TableKind::Meters => usage.meters = bytes,
                 _ => usage.rollups += bytes,
             }
@@ -271,6 +280,8 @@ pub(super) fn new_site(options: &StoreOptions, id: SiteId) -> SiteData {
         dir: options.dir.join("sites").join(id.to_string()),
         tables: Mutex::new(std::array::from_fn(|_| Table::default())),
         known: Mutex::new(KnownPaths::default()),
+        // Zero stands for none.
+        numbers: Numbers::new(1),
     }
 }
 

@@ -21,11 +21,11 @@ use crate::{
     StoreError,
     catalog::{Hop, HopCount, Level, NewEvent, add_count, add_event, files},
     ids::{Grain, SiteId, StreamKind},
-    parquet::{DataFile, Effort, FileWriter},
+    parquet::{DataFile, Effort, FileWriter, write_ends},
     query::{Engine, SiteTable},
     rollup::{Combiner, Cutter},
     series::Purged,
-    table::{DAY_US, Packer, Snapshot, TableKind},
+    table::{DAY_US, Interner, Numbers, Packer, Snapshot, TableKind},
 };
 
 /// Files that are merged at once: each is open while it lasts.
@@ -72,6 +72,8 @@ fn hold_to_quotas(state: &State) -> Result<(), StoreError> {
 /// Removes the oldest files of a site until it is at or below `bytes`.
 pub(super) fn purge(state: &State, id: SiteId, bytes: u64) -> Result<Purged, StoreError> {
     let _one = state.keeping.lock();
+    // Flows that are being written name ends of their day, which must not go meanwhile.
+    let _no_flush = state.flushing.lock();
     let mut purged = Purged::default();
     let Some(site) = state.known_site(id) else { return Ok(purged) };
     let mut used = state.usage(id).total();
@@ -109,9 +111,11 @@ pub(super) fn purge(state: &State, id: SiteId, bytes: u64) -> Result<Purged, Sto
         purged.until_us = purged.until_us.max(Some(file.max_us));
         gone.push((kind, file));
         if kind == TableKind::Flows {
-            for paths in unused_paths(&site, &gone) {
-                used = used.saturating_sub(paths.bytes);
-                gone.push((TableKind::Paths, paths));
+            for kind in OF_FLOWS {
+                for unused in unused(&site, kind, &gone) {
+                    used = used.saturating_sub(unused.bytes);
+                    gone.push((kind, unused));
+                }
             }
         }
     }
@@ -155,11 +159,12 @@ pub(super) fn purge(state: &State, id: SiteId, bytes: u64) -> Result<Purged, Sto
     let mut tables = site.tables();
     for kind in TableKind::ALL {
         let of_kind: Vec<_> = gone.iter().filter(|(of, _)| *of == kind).map(|(_, file)| Arc::clone(file)).collect();
-        tables[kind as usize - 1].replace(&of_kind, Vec::new());
+        tables[kind.place()].replace(&of_kind, Vec::new());
     }
     drop(tables);
     drop(counting);
     site.known.lock().clear();
+    site.numbers.forget();
     gone.iter().for_each(|(_, file)| file.give_up());
     Ok(purged)
 }
@@ -188,7 +193,7 @@ pub(super) fn expire(state: &State, now_us: i64) -> Result<(), StoreError> {
             .write_now(|tx| old.iter().try_for_each(|(_, file)| files::remove(tx, file.id)))?;
         let mut tables = site.tables();
         for (kind, file) in &old {
-            tables[*kind as usize - 1].replace(std::slice::from_ref(file), Vec::new());
+            tables[kind.place()].replace(std::slice::from_ref(file), Vec::new());
         }
         drop(tables);
         old.iter().for_each(|(_, file)| file.give_up());
@@ -200,8 +205,11 @@ fn now_us() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
 }
 
-/// Files of paths of days that have no flows left, in files or in memory, when `gone` are gone.
-fn unused_paths(site: &SiteData, gone: &[(TableKind, Arc<DataFile>)]) -> Vec<Arc<DataFile>> {
+/// What flows of the same day name.
+const OF_FLOWS: [TableKind; 2] = [TableKind::Paths, TableKind::Ends];
+
+/// Files of paths or ends of days that have no flows left, in files or in memory, when `gone` are gone.
+fn unused(site: &SiteData, kind: TableKind, gone: &[(TableKind, Arc<DataFile>)]) -> Vec<Arc<DataFile>> {
     let is_gone = |file: &DataFile| gone.iter().any(|(_, gone)| gone.id == file.id);
     let flows = site.table(TableKind::Flows);
     let mut days: BTreeSet<i64> = flows.files().iter().filter(|file| !is_gone(file)).map(|file| file.day).collect();
@@ -211,9 +219,9 @@ fn unused_paths(site: &SiteData, gone: &[(TableKind, Arc<DataFile>)]) -> Vec<Arc
     drop(flows);
     // Only days up to the newest purged one: flows of a later day may just be on their way.
     let newest = gone.iter().filter(|(kind, _)| *kind == TableKind::Flows).map(|(_, file)| file.day).max();
-    let paths = site.table(TableKind::Paths);
+    let table = site.table(kind);
     let unused = |file: &&Arc<DataFile>| !is_gone(file) && Some(file.day) <= newest && !days.contains(&file.day);
-    paths.files().iter().filter(unused).cloned().collect()
+    table.files().iter().filter(unused).cloned().collect()
 }
 
 fn purge_event(purged: Purged, quota: u64) -> NewEvent {
@@ -302,16 +310,17 @@ fn to_merge(site: &SiteData, kind: TableKind, small: u64) -> Option<Vec<Arc<Data
     Some(files)
 }
 
-/// Puts the rows of roll-ups and the runs of meters together on their way to a file; other rows go through.
-struct Sums {
+/// Puts the rows of roll-ups and the runs of meters together on their way to a file, and takes the ends out of flows; other rows go through.
+struct Sums<'a> {
     combiner: Option<Combiner>,
     cutter: Option<Cutter>,
     packer: Option<Packer>,
+    interner: Option<Interner<'a>>,
 }
 
-impl Sums {
+impl<'a> Sums<'a> {
     /// For files of this kind.
-    fn new(kind: TableKind) -> Result<Self, StoreError> {
+    fn new(kind: TableKind, numbers: &'a Numbers, day: i64) -> Result<Self, StoreError> {
         let is_rollup = TableKind::ROLLUPS.contains(&kind);
         let of_flows = matches!(kind, TableKind::FlowMinutes | TableKind::FlowHours);
         Ok(Self {
@@ -322,12 +331,16 @@ impl Sums {
                 TableKind::MeterRuns => Some(Packer::new(true)),
                 _ => None,
             },
+            interner: (kind == TableKind::Flows).then(|| Interner::new(numbers, day)).transpose()?,
         })
     }
 
     fn push(&mut self, rows: &RecordBatch, writer: &mut FileWriter) -> Result<(), StoreError> {
         if let Some(packer) = &mut self.packer {
             return writer.push_all(packer.push(rows)?);
+        }
+        if let Some(interner) = &mut self.interner {
+            return writer.push(&interner.push(rows)?);
         }
         let Some(combiner) = &mut self.combiner else { return writer.push(rows) };
         match combiner.push(rows)? {
@@ -343,7 +356,8 @@ impl Sums {
         }
     }
 
-    fn finish(mut self, writer: &mut FileWriter) -> Result<(), StoreError> {
+    /// Returns the ends that are new.
+    fn finish(mut self, writer: &mut FileWriter) -> Result<Option<Interner<'a>>, StoreError> {
         if let Some(packer) = &mut self.packer {
             writer.push_all(packer.finish()?)?;
             writer.set_records(packer.records());
@@ -351,7 +365,10 @@ impl Sums {
         if let Some(last) = self.combiner.take().and_then(Combiner::finish) {
             self.cut(last, writer)?;
         }
-        self.cutter.map_or(Ok(()), |cutter| writer.push(&cutter.finish()?))
+        if let Some(cutter) = self.cutter {
+            writer.push(&cutter.finish()?)?;
+        }
+        Ok(self.interner)
     }
 }
 
@@ -366,9 +383,10 @@ fn merge(state: &State, engine: &Engine, site: &Arc<SiteData>, kind: TableKind, 
     let to = kind.at_rest();
     let mut writer = FileWriter::create(&site.table_dir(to), site.id, to, day, Effort::Merge)?;
     let snapshot = Snapshot {
-        memory: Vec::new(),
         files: old.clone(),
+        ..Snapshot::default()
     };
+    let mut interner = None;
     let whole = engine.run_now(async |run| {
         let order = from
             .order()
@@ -378,14 +396,14 @@ fn merge(state: &State, engine: &Engine, site: &Arc<SiteData>, kind: TableKind, 
         let failed = |source| StoreError::columns("merge files", source);
         let frame = run.table(SiteTable::ordered(from, snapshot))?.sort(order).map_err(failed)?;
         let mut batches = run.stream(frame).await?;
-        let mut sums = Sums::new(from)?;
+        let mut sums = Sums::new(from, &site.numbers, day)?;
         while let Some(batch) = batches.try_next().await.map_err(failed)? {
             if state.is_stopping() {
                 return Ok(false);
             }
             sums.push(&batch, &mut writer)?;
         }
-        sums.finish(&mut writer)?;
+        interner = sums.finish(&mut writer)?;
         Ok(true)
     })?;
     if !whole {
@@ -405,15 +423,32 @@ fn merge(state: &State, engine: &Engine, site: &Arc<SiteData>, kind: TableKind, 
         });
     }
     let entry = writer.finish()?;
-    let path = site.table_dir(to).join(&entry.name);
-    let id = state.catalog.write_now(|tx| {
+    let path_of = |entry: &files::FileEntry| site.table_dir(entry.kind).join(&entry.name);
+    let undo = |entries: &mut dyn Iterator<Item = &files::FileEntry>| {
+        entries.for_each(|entry| drop(std::fs::remove_file(path_of(entry))));
+    };
+    let ends = interner.map(|interner| write_ends(&site.dir, site.id, day, interner, Effort::Merge));
+    let ends = ends.transpose().inspect_err(|_| undo(&mut std::iter::once(&entry)))?;
+    let beside = ends.as_ref().and_then(|ends| ends.entry.as_ref());
+    let ids = state.catalog.write_now(|tx| {
         old.iter().try_for_each(|file| files::remove(tx, file.id))?;
-        files::add(tx, &entry)
+        let beside = beside.map(|ends| files::add(tx, ends)).transpose()?;
+        if beside.is_some() {
+            files::raise_number(tx, &files::ends_number(site.id), site.numbers.next())?;
+        }
+        Ok((files::add(tx, &entry)?, beside))
     });
-    let id = id.inspect_err(|_| {
-        let _ = std::fs::remove_file(&path);
-    })?;
-    site.table(kind).replace(&old, vec![Arc::new(DataFile::new(id, path, &entry))]);
+    let (id, beside_id) = ids.inspect_err(|_| undo(&mut std::iter::once(&entry).chain(beside)))?;
+    let listed = |id: u64, entry: &files::FileEntry| vec![Arc::new(DataFile::new(id, path_of(entry), entry))];
+    let mut tables = site.tables();
+    tables[kind.place()].replace(&old, listed(id, &entry));
+    if let (Some(id), Some(ends)) = (beside_id, beside) {
+        tables[TableKind::Ends.place()].add_files(listed(id, ends));
+    }
+    drop(tables);
+    if let Some(ends) = ends {
+        site.numbers.keep(ends.day, ends.fresh, state.most_known());
+    }
     old.iter().for_each(|file| file.give_up());
     Ok(())
 }

@@ -8,5 +8,5 @@ mod sort;
 mod writer;
 
 pub(crate) use file::DataFile;
-pub(crate) use sort::write_sorted;
+pub(crate) use sort::{write_ends, write_flows, write_sorted};
 pub(crate) use writer::{Effort, FileWriter, span};

@@ -29,7 +29,7 @@ use crate::{
     catalog::files::FileEntry,
     ids::SiteId,
     log::{create_dir, sync_dir},
-    table::{TableKind, columns_of},
+    table::{DAY_US, TableKind, columns_of},
 };
 
 /// Rows of a row group: what a question that needs one row reads the index of. Measured on flows, with the page size below.
@@ -112,7 +112,11 @@ impl FileWriter {
         if rows.num_rows() == 0 {
             return Ok(());
         }
-        let (min_us, max_us) = span(self.entry.kind, &rows)?;
+        let (min_us, max_us) = match self.entry.kind {
+            // Ends have no time: all flows of the day may name them.
+            TableKind::Ends => (self.entry.day * DAY_US, (self.entry.day + 1) * DAY_US - 1),
+            kind => span(kind, &rows)?,
+        };
         self.entry.min_us = self.entry.min_us.min(min_us);
         self.entry.max_us = self.entry.max_us.max(max_us);
         self.entry.rows += rows.num_rows() as u64;
@@ -133,7 +137,7 @@ impl FileWriter {
 
     /// Records so far, of a table whose rows are records.
     pub(crate) fn records(&self) -> Option<u64> {
-        if self.entry.kind == TableKind::Flows {
+        if self.entry.kind.table() == TableKind::Flows {
             Some(self.entry.rows)
         } else {
             self.entry.records
@@ -206,7 +210,9 @@ fn properties(kind: TableKind, effort: Effort) -> Result<WriterProperties, Store
         .set_created_by("MidoInsights".into());
     let (delta, bloom): (&[&str], &[&str]) = match kind {
         // Cookies of agents count up.
-        TableKind::Flows => (&["time", "row", "cookie"], &["src_ip", "dst_ip"]),
+        TableKind::Flows | TableKind::FlowRests => (&["time", "row", "cookie"], &["src_ip", "dst_ip"]),
+        // Numbers are given one after the other.
+        TableKind::Ends => (&["ends"], &[]),
         TableKind::Paths => (&["time"], &[]),
         TableKind::Meters => (&["from", "to"], &[]),
         // Few different ones: all meters of a host share them.
@@ -220,7 +226,7 @@ fn properties(kind: TableKind, effort: Effort) -> Result<WriterProperties, Store
             .set_column_dictionary_enabled(column.clone(), false)
             .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
     }
-    if kind == TableKind::Flows {
+    if kind.table() == TableKind::Flows {
         // Half of them are drawn at random: as many bytes again for their places in a dictionary.
         for name in ["src_tp", "dst_tp"] {
             let column = ColumnPath::from(name);
@@ -266,7 +272,7 @@ mod tests {
 
     #[test]
     fn every_table_has_its_order_declared() {
-        for kind in TableKind::ALL.into_iter().chain([TableKind::MeterRuns]) {
+        for kind in TableKind::ALL.into_iter().chain([TableKind::MeterRuns, TableKind::FlowRests]) {
             let properties = properties(kind, Effort::Merge).unwrap();
             assert_eq!(properties.sorting_columns().map(Vec::len), Some(kind.order().len()));
             assert_eq!(properties.writer_version(), WriterVersion::PARQUET_2_0);

@@ -213,6 +213,10 @@ impl Run {
         self.inner.threads
     }
 
+    pub(crate) fn context(&self) -> &SessionContext {
+        &self.inner.context
+    }
+
     pub(crate) fn table(&self, table: SiteTable) -> Result<DataFrame, StoreError> {
         let (rows, files) = table.size();
         self.inner.memory_rows.fetch_add(rows, Ordering::Relaxed);

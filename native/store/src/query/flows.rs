@@ -3,14 +3,20 @@
 
 use std::{cmp::Reverse, sync::Arc};
 
-use datafusion::{arrow::array::RecordBatch, logical_expr::Expr, logical_expr::ident, logical_expr::lit};
+use datafusion::{
+    arrow::array::RecordBatch,
+    logical_expr::{Expr, ident, lit},
+    prelude::DataFrame,
+};
 use futures::TryStreamExt;
 
 use super::{
     FlowPage, FlowQuery, SiteTable, StoredFlow, View,
     compile::{behind, check, compile, in_period, path_tests, time},
+    ends,
     engine::{Run, failed},
     paths::resolve,
+    scan::Layout,
 };
 use crate::{
     StoreError,
@@ -52,11 +58,7 @@ pub(crate) async fn flow_page(run: Run, view: Arc<dyn View>, query: FlowQuery) -
         flows: Vec::new(),
     };
     let snapshot = view.flows(period);
-    let memory = Snapshot {
-        memory: snapshot.memory,
-        files: Vec::new(),
-    };
-    page.add(&newest(&run, SiteTable::grouped(TableKind::Flows, memory, 1), predicate.clone(), page.limit).await?)?;
+    page.add(&newest(&run, &snapshot.in_memory(), Layout::Grouped(1), predicate.clone(), page.limit).await?)?;
     let mut files = snapshot.files.as_slice();
     let mut chunk = FIRST_FILES;
     while let Some(next) = next_files(&mut files, &page, &mut chunk) {
@@ -65,14 +67,7 @@ pub(crate) async fn flow_page(run: Run, view: Arc<dyn View>, query: FlowQuery) -
             Some(floor) => predicate.clone().and(ident("time").gt_eq(time(floor))),
             None => predicate.clone(),
         };
-        let table = SiteTable::ordered(
-            TableKind::Flows,
-            Snapshot {
-                memory: Vec::new(),
-                files: next,
-            },
-        );
-        page.add(&newest(&run, table, predicate, page.limit).await?)?;
+        page.add(&newest(&run, &snapshot.in_files(next), Layout::Ordered, predicate, page.limit).await?)?;
     }
     let more = page.flows.len() > query.limit;
     page.flows.truncate(query.limit);
@@ -85,8 +80,7 @@ pub(crate) async fn flow_by_id(run: Run, view: Arc<dyn View>, id: FlowId) -> Res
     let Some(end) = id.time_us.checked_add(1) else { return Ok(None) };
     let snapshot = view.flows(Period::new(id.time_us, end));
     let predicate = ident("time").eq(time(id.time_us)).and(ident("row").eq(lit(id.row)));
-    let threads = run.threads();
-    let found = newest(&run, SiteTable::grouped(TableKind::Flows, snapshot, threads), predicate, 1).await?;
+    let found = newest(&run, &snapshot, Layout::Grouped(run.threads()), predicate, 1).await?;
     Ok(found.iter().map(flows).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().next())
 }
 
@@ -129,20 +123,31 @@ fn next_files(files: &mut &[Arc<DataFile>], page: &Page, chunk: &mut usize) -> O
     if next.is_empty() { None } else { Some(next) }
 }
 
-async fn newest(run: &Run, table: SiteTable, predicate: Expr, limit: usize) -> Result<Vec<RecordBatch>, StoreError> {
-    if table.size() == (0, 0) {
-        return Ok(Vec::new());
+/// The newest flows that pass, in no order; up to the limit from each form of files.
+async fn newest(run: &Run, snapshot: &Snapshot, layout: Layout, predicate: Expr, limit: usize) -> Result<Vec<RecordBatch>, StoreError> {
+    let mut found = Vec::new();
+    let [plain, at_rest] = snapshot.by_form();
+    let plain = SiteTable::new(TableKind::Flows, plain, layout);
+    if plain.size() != (0, 0) {
+        let frame = run.table(plain)?.filter(predicate.clone()).map_err(failed)?;
+        found = first(run, frame, limit).await?;
     }
+    let at_rest = SiteTable::new(TableKind::FlowRests, at_rest, layout);
+    if at_rest.size() != (0, 0) {
+        let frame = ends::frame(run, at_rest, Some(predicate), None).await?;
+        let rests = first(run, frame, limit).await?;
+        found.extend(ends::whole(run, snapshot, &rests).await?);
+    }
+    Ok(found)
+}
+
+async fn first(run: &Run, frame: DataFrame, limit: usize) -> Result<Vec<RecordBatch>, StoreError> {
     let order = TableKind::Flows
         .order()
         .iter()
         .map(|(name, descending)| ident(*name).sort(!descending, false))
         .collect();
-    let frame = run
-        .table(table)?
-        .filter(predicate)
-        .and_then(|frame| frame.sort(order))
-        .and_then(|frame| frame.limit(0, Some(limit)));
+    let frame = frame.sort(order).and_then(|frame| frame.limit(0, Some(limit)));
     run.stream(frame.map_err(failed)?).await?.try_collect().await.map_err(failed)
 }
 
@@ -155,25 +160,38 @@ mod tests {
         catalog::files::FileEntry,
         filter::{FlowFilter, FlowTest, Prefix},
         ids::SiteId,
-        parquet::write_sorted,
+        parquet::write_flows,
         query::Engine,
+        row::FlowRow,
         store::StoreOptions,
-        table::flow_batch,
+        table::{Numbers, flow_batch},
         testing::flow,
     };
 
-    fn file(dir: &std::path::Path, number: u64) -> Arc<DataFile> {
-        let rows: Vec<_> = (0..100).map(|at| flow(number as i64 * 1_000 + at)).collect();
+    /// A file of flows, and that of their ends if there are new ones.
+    fn files(dir: &std::path::Path, numbers: &Numbers, number: u64) -> (Arc<DataFile>, Option<Arc<DataFile>>) {
+        let rows: Vec<_> = (0..100)
+            .map(|at| FlowRow {
+                ttl: (at % 50) as u8,
+                ..flow(number as i64 * 1_000 + at)
+            })
+            .collect();
         let batch = flow_batch(&rows, number * 1_000).unwrap();
-        let written: Vec<FileEntry> = write_sorted(dir, SiteId::random(), TableKind::Flows, &[&batch]).unwrap();
-        Arc::new(DataFile::new(number, dir.join(&written[0].name), &written[0]))
+        let (flows, mut ends) = write_flows(dir, SiteId::random(), numbers, &[&batch]).unwrap();
+        let file = |entry: &FileEntry| Arc::new(DataFile::new(number, dir.join(entry.kind.name()).join(&entry.name), entry));
+        let ends = ends.pop().unwrap();
+        numbers.keep(ends.day, ends.fresh, 1_000);
+        (file(&flows[0]), ends.entry.as_ref().map(file))
     }
 
     /// The two things that make a page fast: files are merged in their own order without a sort, and the filter is inside of the scan.
     #[test]
     fn the_plan_of_a_page_uses_the_order_and_filters_in_the_scan() {
         let dir = tempfile::tempdir().unwrap();
-        let files: Vec<_> = (0..3).map(|number| file(dir.path(), number)).collect();
+        let numbers = Numbers::new(1);
+        let (files, ends): (Vec<_>, Vec<_>) = (0..3).map(|number| files(dir.path(), &numbers, number)).unzip();
+        let ends: Vec<_> = ends.into_iter().flatten().collect();
+        assert_eq!((ends.len(), ends[0].rows, numbers.next()), (1, 50, 51));
         let engine = Engine::new(&StoreOptions {
             query_threads: 2,
             ..StoreOptions::new(dir.path())
@@ -181,22 +199,22 @@ mod tests {
         .unwrap();
         let plan = engine
             .run_now(async |run| {
-                let filter = FlowFilter::from(FlowTest::Ip(crate::End::Either, Prefix::host([10, 0, 0, 1].into())));
+                let address = FlowTest::Ip(crate::End::Either, Prefix::host([10, 0, 0, 1].into()));
+                let filter = FlowFilter::from(address).and(FlowTest::Ttl(0..=30).into());
                 let predicate = in_period(Period::new(0, 10_000)).and(compile(&filter, &[]).unwrap());
                 let order = TableKind::Flows
                     .order()
                     .iter()
                     .map(|(name, descending)| ident(*name).sort(!descending, false))
                     .collect();
-                let table = SiteTable::ordered(TableKind::Flows, Snapshot { memory: Vec::new(), files });
-                let frame = run
-                    .table(table)?
-                    .filter(predicate)
-                    .unwrap()
-                    .sort(order)
-                    .unwrap()
-                    .limit(0, Some(10))
-                    .unwrap();
+                let snapshot = Snapshot {
+                    files,
+                    ends,
+                    ..Snapshot::default()
+                };
+                let table = SiteTable::ordered(TableKind::FlowRests, snapshot);
+                let frame = ends::frame(&run, table, Some(predicate), None).await?;
+                let frame = frame.sort(order).unwrap().limit(0, Some(10)).unwrap();
                 Ok(frame.create_physical_plan().await.unwrap())
             })
             .unwrap();
@@ -204,5 +222,6 @@ mod tests {
         assert!(text.contains("SortPreservingMergeExec") && text.contains("fetch=10"), "{text}");
         assert!(!text.contains("SortExec") && !text.contains("FilterExec"), "{text}");
         assert!(text.contains("predicate=") && text.contains("pruning_predicate="), "{text}");
+        assert!(text.contains("ends_pass") && text.contains("ends_max"), "{text}");
     }
 }

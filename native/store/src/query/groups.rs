@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::{
     Bin, DimValue, Dimension, DropsQuery, HistogramQuery, HitsQuery, RuleDrops, SiteTable, Top, TopQuery, View,
     compile::{check, compile, id, in_period, path_tests},
+    ends,
     engine::{Run, failed},
     levels::{self, Kept, Part, Plan, kept},
     paths::resolve,
@@ -262,12 +263,12 @@ pub(super) async fn group_parts(
     mut take: impl FnMut(&RecordBatch) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let mut all: Option<DataFrame> = None;
-    for part in parts {
+    for part in parts.iter().flat_map(Part::by_kind) {
         let table = SiteTable::grouped(part.kind, part.snapshot, run.threads());
         if table.size() == (0, 0) {
             continue;
         }
-        let predicate = if part.kind == TableKind::Flows {
+        let predicate = if part.kind.table() == TableKind::Flows {
             // Paths of the rows that are there are enough.
             let period = part.period.meet(table.span());
             let paths = resolve(run, view, period, path_tests(&groups.filter)).await?;
@@ -288,11 +289,13 @@ pub(super) async fn group_parts(
             .into_iter()
             .flatten()
             .fold(in_period(part.period), Expr::and);
-        let rows = run
-            .table(table)?
-            .filter(predicate)
-            .and_then(|frame| frame.select(groups.columns(part.kind)));
-        let rows = rows.map_err(failed)?;
+        let columns = groups.columns(part.kind);
+        let rows = if part.kind == TableKind::FlowRests {
+            ends::frame(run, table, Some(predicate), Some(columns)).await?
+        } else {
+            let rows = run.table(table)?.filter(predicate).and_then(|frame| frame.select(columns));
+            rows.map_err(failed)?
+        };
         all = Some(match all {
             Some(others) => others.union(rows).map_err(failed)?,
             None => rows,
@@ -319,7 +322,7 @@ fn and(a: Expr, b: Option<Expr>) -> Expr {
 impl Groups {
     /// The groups' values, and what each row adds to their sums.
     fn columns(&self, kind: TableKind) -> Vec<Expr> {
-        let is_record = kind == TableKind::Flows;
+        let is_record = kind.table() == TableKind::Flows;
         let flows = || if is_record { lit(1_i64) } else { ident(FLOWS) };
         let of = |verdict: Verdict| cast(ident("verdict").eq(lit(verdict as u8)), DataType::Int64) * flows();
         let sums = self.sums.iter().map(|name| {

@@ -46,16 +46,8 @@ impl Part {
         if self.kind == self.kind.at_rest() {
             return vec![self.part(self.kind, self.snapshot.clone())];
         }
-        let (packed, plain) = self.snapshot.files.iter().cloned().partition(|file| file.kind == self.kind.at_rest());
-        let packed = Snapshot {
-            memory: Vec::new(),
-            files: packed,
-        };
-        let plain = Snapshot {
-            memory: self.snapshot.memory.clone(),
-            files: plain,
-        };
-        vec![self.part(self.kind, plain), self.part(self.kind.at_rest(), packed)]
+        let [plain, at_rest] = self.snapshot.by_form();
+        vec![self.part(self.kind, plain), self.part(self.kind.at_rest(), at_rest)]
     }
 
     fn part(&self, kind: TableKind, snapshot: Snapshot) -> Part {
@@ -151,10 +143,7 @@ impl Plan {
         parts.push(Part {
             kind: family.records,
             period: whole,
-            snapshot: Snapshot {
-                memory: rolled.records.memory.clone(),
-                files: Vec::new(),
-            },
+            snapshot: rolled.records.in_memory(),
         });
         let period = Period::new(period.from_us.min(whole.from_us), period.to_us.max(whole.to_us));
         Some(Plan { level, period, parts })
@@ -276,7 +265,7 @@ impl Builder<'_> {
             self.parts.push(Part {
                 kind,
                 period,
-                snapshot: Snapshot { memory: Vec::new(), files },
+                snapshot: self.rolled.records.in_files(files),
             });
         }
     }

@@ -4,6 +4,7 @@
 //! Questions and answers. Every question names a period; every answer says what it had to read.
 
 mod compile;
+mod ends;
 mod engine;
 mod flows;
 mod groups;

@@ -36,30 +36,26 @@ pub(crate) struct SiteTable {
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Layout {
+pub(crate) enum Layout {
     /// Files in so many groups that are read side by side.
-    Groups(usize),
+    Grouped(usize),
     /// Each file by itself, so that its order counts.
     Ordered,
 }
 
 impl SiteTable {
+    pub(crate) fn new(kind: TableKind, snapshot: Snapshot, layout: Layout) -> Self {
+        Self { kind, snapshot, layout }
+    }
+
     /// For questions that read all and don't care for order.
     pub(crate) fn grouped(kind: TableKind, snapshot: Snapshot, groups: usize) -> Self {
-        Self {
-            kind,
-            snapshot,
-            layout: Layout::Groups(groups.max(1)),
-        }
+        Self::new(kind, snapshot, Layout::Grouped(groups.max(1)))
     }
 
     /// For questions that want rows in the order of the table.
     pub(crate) fn ordered(kind: TableKind, snapshot: Snapshot) -> Self {
-        Self {
-            kind,
-            snapshot,
-            layout: Layout::Ordered,
-        }
+        Self::new(kind, snapshot, Layout::Ordered)
     }
 
     pub(crate) fn snapshot(&self) -> &Snapshot {
@@ -112,7 +108,7 @@ impl SiteTable {
 
     fn groups(&self) -> Result<Vec<FileGroup>> {
         let groups = match self.layout {
-            Layout::Groups(groups) => groups.min(self.snapshot.files.len()),
+            Layout::Grouped(groups) => groups.min(self.snapshot.files.len()),
             Layout::Ordered => self.snapshot.files.len(),
         };
         let mut out: Vec<Vec<PartitionedFile>> = vec![Vec::new(); groups];

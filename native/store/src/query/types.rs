@@ -335,7 +335,10 @@ pub struct MeterTotal {
 /// Bytes that a site occupies.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Usage {
+    /// But for their ends.
     pub flows: u64,
+    /// Where flows came from and went to, each combination once a day.
+    pub ends: u64,
     pub paths: u64,
     pub meters: u64,
     pub rollups: u64,
@@ -349,6 +352,6 @@ pub struct Usage {
 impl Usage {
     /// What counts against the quota.
     pub fn total(&self) -> u64 {
-        self.flows + self.paths + self.meters + self.rollups + self.pending
+        self.flows + self.ends + self.paths + self.meters + self.rollups + self.pending
     }
 }

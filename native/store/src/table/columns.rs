@@ -26,11 +26,15 @@ pub(crate) enum TableKind {
     MeterDays = 7,
     /// The files of [`TableKind::Meters`]: an hour of a meter in a row. Files of an older store have its rows as they are in memory.
     MeterRuns = 8,
+    /// What flows say of where they came from and went to, each combination once a day: [`super::ends`].
+    Ends = 9,
+    /// The files of [`TableKind::Flows`]: what is left of a flow beside its ends. Files of an older store have its rows as they are in memory.
+    FlowRests = 10,
 }
 
 impl TableKind {
     /// Tables; a kind of file is none.
-    pub(crate) const ALL: [TableKind; 7] = [
+    pub(crate) const ALL: [TableKind; 8] = [
         TableKind::Flows,
         TableKind::Paths,
         TableKind::Meters,
@@ -38,6 +42,7 @@ impl TableKind {
         TableKind::FlowHours,
         TableKind::MeterHours,
         TableKind::MeterDays,
+        TableKind::Ends,
     ];
 
     /// What comes by the commit log and is in memory for a while.
@@ -55,13 +60,15 @@ impl TableKind {
             TableKind::MeterHours => "meter_hours",
             TableKind::MeterDays => "meter_days",
             TableKind::MeterRuns => "meter_runs",
+            TableKind::Ends => "ends",
+            TableKind::FlowRests => "flow_rests",
         }
     }
 
     /// What a row of a roll-up sums.
     pub(crate) fn level(self) -> Grain {
         match self {
-            TableKind::Flows | TableKind::Paths | TableKind::Meters | TableKind::MeterRuns => Grain::Records,
+            TableKind::Flows | TableKind::Paths | TableKind::Meters | TableKind::MeterRuns | TableKind::Ends | TableKind::FlowRests => Grain::Records,
             TableKind::FlowMinutes => Grain::Minutes,
             TableKind::FlowHours | TableKind::MeterHours => Grain::Hours,
             TableKind::MeterDays => Grain::Days,
@@ -84,17 +91,34 @@ impl TableKind {
     }
 
     pub(crate) fn from_number(number: u8) -> Option<Self> {
-        Self::ALL.into_iter().chain([TableKind::MeterRuns]).find(|kind| *kind as u8 == number)
+        let mut kinds = Self::ALL.into_iter().chain([TableKind::MeterRuns, TableKind::FlowRests]);
+        kinds.find(|kind| *kind as u8 == number)
+    }
+
+    /// Place among [`TableKind::ALL`] of the table that files of this kind belong to.
+    pub(crate) fn place(self) -> usize {
+        match self.table() {
+            TableKind::Ends => 7,
+            table => table as usize - 1,
+        }
     }
 
     /// The table that files of this kind belong to.
     pub(crate) fn table(self) -> Self {
-        if self == TableKind::MeterRuns { TableKind::Meters } else { self }
+        match self {
+            TableKind::MeterRuns => TableKind::Meters,
+            TableKind::FlowRests => TableKind::Flows,
+            table => table,
+        }
     }
 
     /// The kind of files that this table's rows are written to.
     pub(crate) fn at_rest(self) -> Self {
-        if self == TableKind::Meters { TableKind::MeterRuns } else { self }
+        match self {
+            TableKind::Meters => TableKind::MeterRuns,
+            TableKind::Flows => TableKind::FlowRests,
+            other => other,
+        }
     }
 
     pub(crate) fn schema(self) -> SchemaRef {
@@ -105,18 +129,21 @@ impl TableKind {
             TableKind::FlowMinutes | TableKind::FlowHours => Arc::clone(&FLOW_ROLLUP),
             TableKind::MeterHours | TableKind::MeterDays => Arc::clone(&METER_ROLLUP),
             TableKind::MeterRuns => Arc::clone(&METER_RUNS),
+            TableKind::Ends => Arc::clone(&super::ends::ENDS),
+            TableKind::FlowRests => Arc::clone(&super::ends::FLOW_RESTS),
         }
     }
 
     /// Columns that rows are sorted by in a file, each with "descending".
     pub(crate) fn order(self) -> &'static [(&'static str, bool)] {
         match self {
-            TableKind::Flows => &[("time", true), ("row", true)],
+            TableKind::Flows | TableKind::FlowRests => &[("time", true), ("row", true)],
             TableKind::Paths => &[("path", false)],
             TableKind::Meters => &[("kind", false), ("id", false), ("to", false)],
             TableKind::FlowMinutes | TableKind::FlowHours => &FLOW_ROLLUP_ORDER,
             TableKind::MeterHours | TableKind::MeterDays => &[("kind", false), ("id", false), ("host", false), ("time", false)],
             TableKind::MeterRuns => &[("kind", false), ("id", false), ("host", false), ("from", false)],
+            TableKind::Ends => &[("ends", false)],
         }
     }
 
@@ -125,7 +152,7 @@ impl TableKind {
         match self {
             TableKind::FlowMinutes | TableKind::FlowHours => FLOW_ROLLUP_ORDER.len(),
             TableKind::MeterHours | TableKind::MeterDays => 5,
-            TableKind::Flows | TableKind::Paths | TableKind::Meters | TableKind::MeterRuns => 0,
+            TableKind::Flows | TableKind::Paths | TableKind::Meters | TableKind::MeterRuns | TableKind::Ends | TableKind::FlowRests => 0,
         }
     }
 }

@@ -49,9 +49,39 @@ pub(crate) struct Table {
 pub(crate) struct Snapshot {
     pub(crate) memory: Vec<Arc<MemBatch>>,
     pub(crate) files: Vec<Arc<DataFile>>,
+    /// Of flows: files with the ends that flows at rest name, perhaps with those of other days.
+    pub(crate) ends: Vec<Arc<DataFile>>,
 }
 
 impl Snapshot {
+    /// Its rows in memory.
+    pub(crate) fn in_memory(&self) -> Snapshot {
+        Snapshot {
+            memory: self.memory.clone(),
+            ..Snapshot::default()
+        }
+    }
+
+    /// Some of its files.
+    pub(crate) fn in_files(&self, files: Vec<Arc<DataFile>>) -> Snapshot {
+        Snapshot {
+            memory: Vec::new(),
+            files,
+            ends: self.ends.clone(),
+        }
+    }
+
+    /// The same by the form of the rows: that of memory, which files of an older store have too, and that of files.
+    pub(crate) fn by_form(&self) -> [Snapshot; 2] {
+        let (at_rest, plain) = self.files.iter().cloned().partition(|file| file.kind != file.kind.table());
+        let plain = Snapshot {
+            memory: self.memory.clone(),
+            files: plain,
+            ends: Vec::new(),
+        };
+        [plain, self.in_files(at_rest)]
+    }
+
     /// First time of the rows, and behind the last one.
     pub(crate) fn span(&self) -> Period {
         let memory = self.memory.iter().map(|batch| (batch.min_us, batch.max_us));
@@ -98,6 +128,7 @@ impl Table {
         Snapshot {
             memory: self.memory().filter(|batch| meets(batch.min_us, batch.max_us)).cloned().collect(),
             files: self.files.iter().filter(|file| meets(file.min_us, file.max_us)).cloned().collect(),
+            ends: Vec::new(),
         }
     }
 
