@@ -29,6 +29,9 @@ pub enum StoreError {
     Invalid(String),
     #[error("the question reached its budget of {what} after {} rows and {} bytes", scanned.rows, scanned.bytes)]
     OverBudget { what: &'static str, scanned: Scanned },
+    /// Too many questions of the site run or wait; asking again later may help.
+    #[error("other questions of the site are being answered; waited for {} ms", waited.as_millis())]
+    Busy { waited: std::time::Duration },
     #[error("{0} is taken")]
     Taken(&'static str),
     #[error("no such {0}")]

@@ -42,6 +42,10 @@ pub struct StoreOptions {
     pub query_memory_bytes: usize,
     /// Questions that run at once; more wait.
     pub queries: usize,
+    /// Of these, questions of one site.
+    pub queries_per_site: usize,
+    /// How long a question waits for its turn at most.
+    pub query_wait: Duration,
     /// Threads that answer questions.
     pub query_threads: usize,
     /// How long roll-ups are kept.
@@ -92,6 +96,10 @@ impl StoreOptions {
             upkeep_every: Duration::from_secs(60),
             query_memory_bytes: 512 << 20,
             queries: 8,
+            // Half: others find a place at once, and a page's questions are answered side by side.
+            queries_per_site: 4,
+            // Longer than a page's other questions take, shorter than a reader waits.
+            query_wait: Duration::from_secs(15),
             query_threads: std::thread::available_parallelism().map_or(2, usize::from),
             retention: Retention::default(),
         }

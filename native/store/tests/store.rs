@@ -521,6 +521,43 @@ async fn a_question_that_is_dropped_makes_room_for_the_next() {
 }
 
 #[tokio::test]
+async fn a_site_that_asks_much_leaves_other_sites_their_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = StoreOptions {
+        queries: 4,
+        queries_per_site: 2,
+        query_wait: Duration::from_millis(50),
+        ..options(&dir)
+    };
+    let store = Store::open(options).await.unwrap();
+    let mut cloud = Cloud::new(9, 50);
+    for number in [1, 2] {
+        let rows = cloud.flows(200, EPOCH_US, EPOCH_US + DAY_US);
+        store.series().append(site(number), cloud.append(0, rows)).await.unwrap();
+    }
+    let query = HitsQuery {
+        period: ALL,
+        filter: FlowFilter::all(),
+        budget: Budget::default(),
+    };
+    // Polled once, so that they have their places, which they keep until they are polled to their end.
+    let mut running: Vec<_> = (0..2).map(|_| store.series().count(site(1), query.clone())).collect();
+    for question in &mut running {
+        assert!(futures::poll!(question).is_pending());
+    }
+    let third = store.series().count(site(1), query.clone()).await;
+    assert!(matches!(third, Err(StoreError::Busy { .. })), "{third:?}");
+    for _ in 0..3 {
+        let other = store.series().count(site(2), query.clone()).await.unwrap();
+        assert_eq!((other.value.total(), other.scanned.rows), (200, 200));
+    }
+    // Who turns away makes room; who stays gets the answer.
+    drop(running.pop());
+    assert_eq!(store.series().count(site(1), query).await.unwrap().value.total(), 200);
+    assert_eq!(running.pop().unwrap().await.unwrap().value.total(), 200);
+}
+
+#[tokio::test]
 async fn questions_about_any_period_are_answered() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(options(&dir)).await.unwrap();

@@ -134,6 +134,10 @@ impl From<insights_store::StoreError> for Problem {
             let detail = "the question reaches over more records than may be read at once; choose a shorter period or a narrower filter".to_owned();
             return Self::of(StatusCode::SERVICE_UNAVAILABLE, "too much to read", detail);
         }
+        if matches!(error, insights_store::StoreError::Busy { .. }) {
+            let detail = "too many questions about this site are being answered at this moment; ask again in a while".to_owned();
+            return Self::of(StatusCode::SERVICE_UNAVAILABLE, "other questions first", detail);
+        }
         tracing::error!(error = &error as &dyn std::error::Error, "API call failed to read the store");
         Self::of(
             StatusCode::INTERNAL_SERVER_ERROR,

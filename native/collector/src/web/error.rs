@@ -62,6 +62,11 @@ impl IntoResponse for WebError {
                 "Too much to read",
                 "The question reaches over more records than may be read at once. Choose a shorter period or a narrower filter.".to_owned(),
             ),
+            WebError::Store(StoreError::Busy { .. }) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Other questions first",
+                "Too many questions about this site are being answered at this moment. Try again in a while.".to_owned(),
+            ),
             WebError::Store(error) => {
                 tracing::error!(error = error as &dyn std::error::Error, "page failed to read the store");
                 (

@@ -86,7 +86,7 @@ macro_rules! ask {
     ($self:ident, $site:ident, $budget:expr, $question:expr) => {{
         Box::pin(async move {
             let view = $self.state.view($site);
-            $self.engine.run($budget, move |run| $question(run, view)).await
+            $self.engine.run($site, $budget, move |run| $question(run, view)).await
         })
     }};
 }

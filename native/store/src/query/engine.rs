@@ -23,12 +23,12 @@ use datafusion::{
     prelude::{DataFrame, SessionConfig, SessionContext},
 };
 use parking_lot::Mutex;
-use tokio::{runtime::Runtime, sync::Semaphore, task::JoinHandle};
+use tokio::{runtime::Runtime, task::JoinHandle};
 
-use super::{Answer, Budget, Scanned, SiteTable};
+use super::{Answer, Budget, Scanned, SiteTable, lanes::Lanes};
 use crate::{
     StoreError,
-    ids::{Grain, Period},
+    ids::{Grain, Period, SiteId},
     store::StoreOptions,
     table::Snapshot,
 };
@@ -48,10 +48,9 @@ const BUDGET_CHECK: Duration = Duration::from_millis(50);
 /// Runs questions on threads of their own, so that ingest never waits behind one.
 pub(crate) struct Engine {
     runtime: Option<Runtime>,
-    context: SessionContext,
+    lanes: Lanes,
     /// For the store's own work, whose memory is bounded by what it works on and which must not wait for what people ask.
     own: SessionContext,
-    permits: Arc<Semaphore>,
     threads: usize,
 }
 
@@ -107,15 +106,14 @@ impl Engine {
         let context = SessionContext::new_with_config_rt(config, environment);
         Ok(Self {
             runtime: Some(runtime),
-            context,
+            lanes: Lanes::new(options, context),
             own,
-            permits: Arc::new(Semaphore::new(options.queries.max(1))),
             threads: options.query_threads.max(1),
         })
     }
 
-    /// Runs a question within its budget. It ends when the returned future is dropped.
-    pub(crate) async fn run<T, F>(&self, budget: Budget, work: impl FnOnce(Run) -> F + Send) -> Result<Answer<T>, StoreError>
+    /// Runs a question about a site within its budget, when it is its turn. It ends when the returned future is dropped.
+    pub(crate) async fn run<T, F>(&self, site: SiteId, budget: Budget, work: impl FnOnce(Run) -> F + Send) -> Result<Answer<T>, StoreError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
@@ -123,20 +121,8 @@ impl Engine {
         let asked = Instant::now();
         let Some(runtime) = &self.runtime else { return Err(StoreError::Shut) };
         let over = |what, scanned| Err(StoreError::OverBudget { what, scanned });
-        let _permit = match tokio::time::timeout(budget.time, Arc::clone(&self.permits).acquire_owned()).await {
-            Ok(Ok(permit)) => permit,
-            Ok(Err(_)) => return Err(StoreError::Shut),
-            Err(_) => {
-                return over(
-                    "time",
-                    Scanned {
-                        elapsed: asked.elapsed(),
-                        ..Scanned::default()
-                    },
-                );
-            }
-        };
-        let run = self.start(&self.context, asked);
+        let place = self.lanes.enter(site, budget.time).await?;
+        let run = self.start(&place.context, asked);
         let mut task = Task(runtime.spawn(work(run.clone())));
         let mut check = tokio::time::interval(BUDGET_CHECK);
         loop {

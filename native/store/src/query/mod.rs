@@ -9,6 +9,7 @@ mod engine;
 mod flows;
 mod groups;
 mod hits;
+mod lanes;
 mod levels;
 mod meters;
 mod pairs;
