@@ -14,7 +14,7 @@ use std::{
 
 use insights_store::{
     AccountId, Appended, FlowFilter, FlowRow, FlowTest, MeterKey, Period, SiteId, Store, StoreError, StoreOptions, StreamKind, Verdict,
-    catalog::{Account, EventQuery, Hop, Site},
+    catalog::{Account, EventQuery, Hop, Level, NewEvent, Site},
     query::{Budget, Dimension, DropsQuery, FlowQuery, HistogramQuery, HitsQuery, MeterQuery, StoredFlow, TopQuery, TotalsOf, TotalsQuery},
 };
 use support::{Cloud, DAY_US, EPOCH_US, MINUTE_US, cursor};
@@ -84,6 +84,11 @@ async fn rows_come_back_from_memory_files_and_after_a_restart() {
     }
     assert_same(&all_flows(&store, site(1), 333).await, &expected);
     let usage = store.series().usage(site(1)).await.unwrap();
+    let waiting = usage.log;
+    assert!(
+        0 < waiting && waiting < on_disk(&dir.path().join("log")),
+        "half of the log is in files, {waiting} bytes are not"
+    );
     // Flows, their ends, paths and minutes of three days, and hours.
     assert!(
         (13..=14).contains(&usage.files) && usage.flows > 0 && usage.ends > 0 && usage.paths > 0 && usage.pending > 0,
@@ -93,11 +98,14 @@ async fn rows_come_back_from_memory_files_and_after_a_restart() {
 
     drop(store);
     let store = Store::open(options(&dir)).await.unwrap();
+    assert_eq!(store.series().usage(site(1)).await.unwrap().log, waiting, "as before the restart");
     assert_same(&all_flows(&store, site(1), 1_000).await, &expected);
     assert_eq!(store.cursor(site(1), cursor(1, StreamKind::Flows, 1, 0).stream).await.unwrap(), Some(3));
     store.series().flush().await.unwrap();
     assert_same(&all_flows(&store, site(1), 1_000).await, &expected);
-    assert_eq!(store.series().usage(site(1)).await.unwrap().pending, 0);
+    let usage = store.series().usage(site(1)).await.unwrap();
+    assert_eq!((usage.pending, usage.log), (0, 0));
+    assert_eq!(usage.total(), on_disk(&dir.path().join("sites")), "no site has topology or events here");
     let segments = std::fs::read_dir(dir.path().join("log")).unwrap().count();
     assert_eq!(segments, 1, "all rows are in files, so only the current segment is left");
 
@@ -404,8 +412,9 @@ async fn purge_takes_the_oldest_files_and_gives_the_space_back() {
     let purged = store.series().purge(site(1), quota).await.unwrap();
     let after = store.series().usage(site(1)).await.unwrap();
     assert!(after.total() <= quota && after.total() > quota / 3, "{after:?}");
-    assert_eq!(after.total() + purged.bytes, before.total());
-    assert_eq!(after.total(), on_disk());
+    // The event that tells of it is in the catalogue.
+    assert_eq!(after.total() - after.catalog + purged.bytes, before.total());
+    assert_eq!(after.total() - after.catalog, on_disk());
     let left = all_flows(&store, site(1), 10_000).await;
     assert_eq!(left.len() as u64, 1_200 - purged.rows);
     assert!(left.iter().all(|flow| flow.row.time_us > purged.until_us.unwrap()));
@@ -498,6 +507,52 @@ async fn a_site_is_held_to_its_quota() {
     let counts = store.counts(site(1), ALL).await.unwrap();
     let sum = |hop| counts.iter().filter(|count| count.hop == hop).map(|count| count.records).sum::<u64>();
     assert_eq!((sum(Hop::Stored), sum(Hop::Purged)), (1_200, 1_200 - left));
+}
+
+/// Bytes of all files below a folder.
+fn on_disk(dir: &std::path::Path) -> u64 {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .map(|path| if path.is_dir() { on_disk(&path) } else { path.metadata().unwrap().len() })
+        .sum()
+}
+
+#[tokio::test]
+async fn what_the_catalogue_holds_of_a_site_counts_and_is_never_purged() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(options(&dir)).await.unwrap();
+    let mut cloud = Cloud::new(12, 50);
+    let rows = cloud.flows(200, EPOCH_US, EPOCH_US + DAY_US);
+    store.series().append(site(1), cloud.append(0, rows)).await.unwrap();
+    store.series().flush().await.unwrap();
+    let before = store.series().usage(site(1)).await.unwrap();
+    assert_eq!(before.catalog, 0);
+    let event = |text: &str| NewEvent {
+        at_us: EPOCH_US,
+        level: Level::Info,
+        kind: "test".into(),
+        text: text.into(),
+        fields: "{}".into(),
+        gateway: None,
+        loss: None,
+    };
+    store
+        .catalog()
+        .append_events(site(1), None, vec![event(&"x".repeat(1_000))])
+        .await
+        .unwrap();
+    store.catalog().append_events(site(2), None, vec![event("other")]).await.unwrap();
+    let usage = store.series().usage(site(1)).await.unwrap();
+    assert_eq!((usage.catalog, usage.total()), (1_202, before.total() + 1_202));
+    // A quota that all but the flows and their sums would fill: these go, the event stays, and one more tells of it.
+    store.series().purge(site(1), 1_300).await.unwrap();
+    let left = store.series().usage(site(1)).await.unwrap();
+    assert_eq!((left.flows, left.ends, left.paths, left.rollups), (0, 0, 0, 0));
+    let events = store.catalog().events(site(1), EventQuery::all(ALL, 10)).await.unwrap();
+    assert!(events.iter().any(|event| event.event.kind == "test"), "{events:?}");
+    store.remove_site(site(1)).await.unwrap();
+    assert_eq!(store.series().usage(site(1)).await.unwrap().total(), 0);
+    assert_eq!(store.series().usage(site(2)).await.unwrap().catalog, 207);
 }
 
 #[tokio::test]

@@ -332,6 +332,38 @@ const STEPS: &[&str] = &[
     CREATE INDEX topology_versions_span ON topology_versions (site, span, valid_from_us, valid_to_us, node);",
     // 12: files of flows without their ends, and of ends, which a version before would take for left-overs and remove
     "SELECT 1;",
+    // 12: what the catalogue holds of each site, for its quota; 200 and 100 bytes stand for numbers, ids and entries of indexes
+    "CREATE TABLE site_bytes (
+        site BLOB PRIMARY KEY,
+        bytes INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO site_bytes
+        SELECT site, sum(bytes) FROM (
+            SELECT site, length(data) + 200 AS bytes FROM topology_versions
+            UNION ALL SELECT site, 2 * length(path) + 100 FROM topology_nodes
+            UNION ALL SELECT site, length(text) + length(fields) + 200 FROM events
+        ) WHERE true GROUP BY site;
+    CREATE TRIGGER site_bytes_version AFTER INSERT ON topology_versions BEGIN
+        INSERT INTO site_bytes VALUES (NEW.site, length(NEW.data) + 200)
+            ON CONFLICT (site) DO UPDATE SET bytes = bytes + excluded.bytes;
+    END;
+    CREATE TRIGGER site_bytes_no_version AFTER DELETE ON topology_versions BEGIN
+        UPDATE site_bytes SET bytes = bytes - length(OLD.data) - 200 WHERE site = OLD.site;
+    END;
+    CREATE TRIGGER site_bytes_node AFTER INSERT ON topology_nodes BEGIN
+        INSERT INTO site_bytes VALUES (NEW.site, 2 * length(NEW.path) + 100)
+            ON CONFLICT (site) DO UPDATE SET bytes = bytes + excluded.bytes;
+    END;
+    CREATE TRIGGER site_bytes_no_node AFTER DELETE ON topology_nodes BEGIN
+        UPDATE site_bytes SET bytes = bytes - 2 * length(OLD.path) - 100 WHERE site = OLD.site;
+    END;
+    CREATE TRIGGER site_bytes_event AFTER INSERT ON events BEGIN
+        INSERT INTO site_bytes VALUES (NEW.site, length(NEW.text) + length(NEW.fields) + 200)
+            ON CONFLICT (site) DO UPDATE SET bytes = bytes + excluded.bytes;
+    END;
+    CREATE TRIGGER site_bytes_no_event AFTER DELETE ON events BEGIN
+        UPDATE site_bytes SET bytes = bytes - length(OLD.text) - length(OLD.fields) - 200 WHERE site = OLD.site;
+    END;",
 ];
 
 /// The first form in which names and addresses are sealed.

@@ -186,6 +186,18 @@ impl Catalog {
         })
     }
 
+    /// Bytes of the topology with its history and of the events of a site.
+    pub(crate) fn bytes_now(&self, site: SiteId) -> Result<u64, StoreError> {
+        self.read_now(|db| {
+            db.query_row("SELECT bytes FROM site_bytes WHERE site = ?", [site.0.as_bytes()], |row| {
+                row.get::<_, i64>(0)
+            })
+            .optional()
+            .map(|bytes| bytes.unwrap_or(0).max(0) as u64)
+            .map_err(StoreError::catalog("read what a site takes"))
+        })
+    }
+
     /// Removes all that the catalogue holds of a site, the site itself included. The time series go before, see [`crate::Store::remove_site`].
     pub(crate) async fn erase_site(&self, id: SiteId) -> Result<(), StoreError> {
         self.write(move |tx| {
@@ -199,6 +211,8 @@ impl Catalog {
             tx.execute("DELETE FROM topology_versions WHERE site = ?", [id.0.as_bytes()])
                 .map_err(failed("erase topology"))?;
             tx.execute("DELETE FROM sites WHERE id = ?", [id.0.as_bytes()])
+                .map_err(failed("erase a site"))?;
+            tx.execute("DELETE FROM site_bytes WHERE site = ?", [id.0.as_bytes()])
                 .map_err(failed("erase a site"))?;
             Ok(())
         })

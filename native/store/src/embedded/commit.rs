@@ -121,30 +121,21 @@ fn prepare(state: &State, site: SiteId, batch: Append, done: oneshot::Sender<Res
             let site = state.site(site);
             let known = |day, path| site.known.lock().get(&(day, path)).is_some();
             if let Some((batch, keys)) = path_batch(&rows, &contents, known)? {
-                tables.push(LogTable {
-                    kind: TableKind::Paths,
-                    rows: batch,
-                });
+                tables.push(LogTable::new(TableKind::Paths, batch));
                 paths = keys;
             }
             if !rows.is_empty() {
-                tables.push(LogTable {
-                    kind: TableKind::Flows,
-                    rows: flow_batch(&rows, first)?,
-                });
+                tables.push(LogTable::new(TableKind::Flows, flow_batch(&rows, first)?));
             }
         }
         Rows::Meters(readings) => {
             kind_is(cursor, StreamKind::Meters)?;
             if !readings.is_empty() {
-                tables.push(LogTable {
-                    kind: TableKind::Meters,
-                    rows: meter_batch(&readings)?,
-                });
+                tables.push(LogTable::new(TableKind::Meters, meter_batch(&readings)?));
             }
         }
     }
-    let payload = LogRecord::encode(site, cursor, &tables)?;
+    let payload = LogRecord::encode(site, cursor, &mut tables)?;
     let tables = tables
         .into_iter()
         .map(|table| {
@@ -252,8 +243,9 @@ pub(super) fn apply(
     let site = state.site(site);
     let mut due = false;
     for (table, reserved) in tables {
-        let batch = mem_batch(lsn, cursor, table.kind, table.rows, reserved)?;
-        let mut tables = site.table(table.kind);
+        let kind = table.kind;
+        let batch = mem_batch(lsn, cursor, table, reserved)?;
+        let mut tables = site.table(kind);
         tables.push(Arc::new(batch));
         let (rows, bytes, _) = tables.waiting();
         due |= rows >= state.options.flush_rows || bytes >= state.options.flush_bytes;
@@ -266,7 +258,8 @@ pub(super) fn apply(
     Ok(())
 }
 
-pub(super) fn mem_batch(lsn: u64, cursor: Cursor, kind: TableKind, rows: RecordBatch, reserved: Reservation) -> Result<MemBatch, StoreError> {
+pub(super) fn mem_batch(lsn: u64, cursor: Cursor, table: LogTable, reserved: Reservation) -> Result<MemBatch, StoreError> {
+    let LogTable { kind, rows, bytes } = table;
     let (min_us, max_us) = span(kind, &rows)?;
     let counts = counts(kind, &rows)?
         .into_iter()
@@ -279,6 +272,7 @@ pub(super) fn mem_batch(lsn: u64, cursor: Cursor, kind: TableKind, rows: RecordB
         min_us,
         max_us,
         counts,
+        log_bytes: bytes,
         since: Instant::now(),
         reserved,
     })

@@ -163,8 +163,7 @@ impl Series for Embedded {
     }
 
     fn usage(&self, site: SiteId) -> Outcome<'_, Usage> {
-        let usage = self.state.usage(site);
-        Box::pin(async move { Ok(usage) })
+        Box::pin(self.blocking(move |state| state.usage(site)))
     }
 
     fn purge(&self, site: SiteId, bytes: u64) -> Outcome<'_, Purged> {

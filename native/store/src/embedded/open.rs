@@ -192,8 +192,9 @@ impl Replay<'_> {
             }
             let data = self.sites.entry(site).or_insert_with(|| Arc::new(new_site(self.options, site)));
             let reserved = self.gauge.reserve(table.rows.get_array_memory_size());
-            let batch = mem_batch(lsn, cursor, table.kind, table.rows, reserved)?;
-            data.table(table.kind).push(Arc::new(batch));
+            let kind = table.kind;
+            let batch = mem_batch(lsn, cursor, table, reserved)?;
+            data.table(kind).push(Arc::new(batch));
         }
         self.cursors.advance(site, cursor);
         self.records += 1;

@@ -250,9 +250,12 @@ impl State {
             .collect())
     }
 
-    pub(super) fn usage(&self, id: SiteId) -> Usage {
-        let mut usage = Usage::default();
-        let Some(site) = self.known_site(id) else { return usage };
+    pub(super) fn usage(&self, id: SiteId) -> Result<Usage, StoreError> {
+        let mut usage = Usage {
+            catalog: self.catalog.bytes_now(id)?,
+            ..Usage::default()
+        };
+        let Some(site) = self.known_site(id) else { return Ok(usage) };
         for kind in TableKind::ALL {
             let table = site.table(kind);
             let bytes: u64 = table.files().iter().map(|file| file.bytes).sum();
@@ -264,13 +267,14 @@ impl State {
                 _ => usage.rollups += bytes,
             }
             usage.files += table.files().len() as u64;
+            usage.log += table.memory().map(|batch| batch.log_bytes).sum::<u64>();
             usage.pending += table.memory().map(|batch| batch.reserved.bytes() as u64).sum::<u64>();
             if TableKind::LOGGED.contains(&kind) {
                 let oldest = table.files().iter().map(|file| file.min_us).min();
                 usage.oldest_us = [usage.oldest_us, oldest].into_iter().flatten().min();
             }
         }
-        usage
+        Ok(usage)
     }
 }
 

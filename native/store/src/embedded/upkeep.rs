@@ -76,7 +76,7 @@ pub(super) fn purge(state: &State, id: SiteId, bytes: u64) -> Result<Purged, Sto
     let _no_flush = state.flushing.lock();
     let mut purged = Purged::default();
     let Some(site) = state.known_site(id) else { return Ok(purged) };
-    let mut used = state.usage(id).total();
+    let mut used = state.usage(id)?.total();
     let mut oldest: Vec<(TableKind, Arc<DataFile>)> = Vec::new();
     for kind in [TableKind::Flows, TableKind::Meters] {
         oldest.extend(site.table(kind).files().iter().map(|file| (kind, Arc::clone(file))));

@@ -40,11 +40,19 @@ pub(crate) struct LogRecord {
 pub(crate) struct LogTable {
     pub(crate) kind: TableKind,
     pub(crate) rows: RecordBatch,
+    /// What they take in the log; known when they were written or read.
+    pub(crate) bytes: u64,
+}
+
+impl LogTable {
+    pub(crate) fn new(kind: TableKind, rows: RecordBatch) -> Self {
+        Self { kind, rows, bytes: 0 }
+    }
 }
 
 impl LogRecord {
     /// The payload, with a number of zero.
-    pub(crate) fn encode(site: SiteId, cursor: Cursor, tables: &[LogTable]) -> Result<Vec<u8>, StoreError> {
+    pub(crate) fn encode(site: SiteId, cursor: Cursor, tables: &mut [LogTable]) -> Result<Vec<u8>, StoreError> {
         let mut out = vec![0; LSN_BYTES];
         out.extend_from_slice(site.0.as_bytes());
         out.extend_from_slice(cursor.stream.gateway.as_bytes());
@@ -62,11 +70,13 @@ impl LogRecord {
             let (_, encoded) = IpcDataGenerator::default()
                 .encode(&table.rows, &mut dictionaries, &options, &mut Default::default())
                 .map_err(failed)?;
+            let before = out.len();
             out.push(table.kind as u8);
             out.extend_from_slice(&(encoded.ipc_message.len() as u32).to_be_bytes());
             out.extend_from_slice(&(encoded.arrow_data.len() as u32).to_be_bytes());
             out.extend_from_slice(&encoded.ipc_message);
             out.extend_from_slice(&encoded.arrow_data);
+            table.bytes = (out.len() - before) as u64;
         }
         Ok(out)
     }
@@ -113,6 +123,7 @@ impl<'a> Reader<'a> {
     }
 
     fn table(&mut self) -> Result<LogTable, StoreError> {
+        let before = self.0.len();
         let [kind] = self.array()?;
         let kind = TableKind::from_number(kind).ok_or_else(|| broken("table"))?;
         let metadata = u32::from_be_bytes(self.array()?) as usize;
@@ -123,7 +134,8 @@ impl<'a> Reader<'a> {
         let batch = message.header_as_record_batch().ok_or_else(|| broken("message"))?;
         let rows = read_record_batch(&body, batch, Arc::clone(&kind.schema()), &HashMap::new(), None, &message.version())
             .map_err(|source| StoreError::columns("decode a commit log record", source))?;
-        Ok(LogTable { kind, rows })
+        let bytes = (before - self.0.len()) as u64;
+        Ok(LogTable { kind, rows, bytes })
     }
 }
 

@@ -160,16 +160,13 @@ mod tests {
             to_us: 2 + sequence as i64,
             meters: Vec::new(),
         }];
-        let tables = [LogTable {
-            kind: TableKind::Meters,
-            rows: meter_batch(&readings).unwrap(),
-        }];
+        let mut tables = [LogTable::new(TableKind::Meters, meter_batch(&readings).unwrap())];
         let stream = StreamId {
             gateway: host,
             kind: StreamKind::Meters,
             epoch: 5,
         };
-        LogRecord::encode(SiteId(host), Cursor { stream, sequence }, &tables).unwrap()
+        LogRecord::encode(SiteId(host), Cursor { stream, sequence }, &mut tables).unwrap()
     }
 
     fn write(dir: &Path, count: u64) {

@@ -342,7 +342,11 @@ pub struct Usage {
     pub paths: u64,
     pub meters: u64,
     pub rollups: u64,
-    /// In memory and in the commit log, not yet in files.
+    /// In the commit log, not yet in files.
+    pub log: u64,
+    /// Topology with its history, and events, in the catalogue.
+    pub catalog: u64,
+    /// The rows of the log in memory, which count against the memory of the service and not against the quota.
     pub pending: u64,
     pub files: u64,
     /// Oldest row in a file.
@@ -352,6 +356,6 @@ pub struct Usage {
 impl Usage {
     /// What counts against the quota.
     pub fn total(&self) -> u64 {
-        self.flows + self.ends + self.paths + self.meters + self.rollups + self.pending
+        self.flows + self.ends + self.paths + self.meters + self.rollups + self.log + self.catalog
     }
 }

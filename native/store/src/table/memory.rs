@@ -27,6 +27,8 @@ pub(crate) struct MemBatch {
     pub(crate) max_us: i64,
     /// Records by gateway and hour, for the balance; nothing for tables that hold no records of their own.
     pub(crate) counts: BTreeMap<(Uuid, i64), u64>,
+    /// What they take in the commit log.
+    pub(crate) log_bytes: u64,
     pub(crate) since: Instant,
     /// Given back when the last reader is done with the rows.
     pub(crate) reserved: Reservation,
@@ -207,6 +209,7 @@ fn join(parts: &[Arc<MemBatch>]) -> Option<MemBatch> {
         min_us: parts.iter().map(|part| part.min_us).min()?,
         max_us: parts.iter().map(|part| part.max_us).max()?,
         counts,
+        log_bytes: parts.iter().map(|part| part.log_bytes).sum(),
         since: first.since,
         reserved: first.reserved.gauge.reserve(rows.get_array_memory_size()),
         rows,
@@ -292,6 +295,7 @@ mod tests {
             min_us: lsn as i64,
             max_us: lsn as i64 + 1,
             counts,
+            log_bytes: 10,
             since: Instant::now(),
             reserved,
         })
@@ -309,6 +313,7 @@ mod tests {
         assert_eq!(bytes, gauge.used());
         assert!(table.memory().count() < 3 * JOIN, "{}", table.memory().count());
         assert_eq!(table.memory().map(|batch| batch.counts[&(Uuid::nil(), 0)]).sum::<u64>(), 2_000);
+        assert_eq!(table.memory().map(|batch| batch.log_bytes).sum::<u64>(), 10_000);
         assert_eq!(table.oldest_lsn(), Some(1));
         let spans: Vec<_> = table.memory().map(|batch| (batch.first_lsn, batch.last_lsn)).collect();
         assert!(spans.windows(2).all(|pair| pair[0].1 + 1 == pair[1].0), "{spans:?}");
