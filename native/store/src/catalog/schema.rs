@@ -332,7 +332,7 @@ const STEPS: &[&str] = &[
     CREATE INDEX topology_versions_span ON topology_versions (site, span, valid_from_us, valid_to_us, node);",
     // 12: files of flows without their ends, and of ends, which a version before would take for left-overs and remove
     "SELECT 1;",
-    // 12: what the catalogue holds of each site, for its quota; 200 and 100 bytes stand for numbers, ids and entries of indexes
+    // 13: what the catalogue holds of each site, for its quota; 200 and 100 bytes stand for numbers, ids and entries of indexes
     "CREATE TABLE site_bytes (
         site BLOB PRIMARY KEY,
         bytes INTEGER NOT NULL
