@@ -275,6 +275,8 @@ async fn a_catalogue_in_clear_is_sealed_when_it_is_migrated() {
     let db = Connection::open(store.join("catalog.sqlite")).unwrap();
     db.execute_batch(
         "DROP TABLE vault; DROP TABLE second_factors; DROP TABLE recovery_codes;
+         DROP TRIGGER site_bytes_version; DROP TRIGGER site_bytes_no_version; DROP TRIGGER site_bytes_node;
+         DROP TRIGGER site_bytes_no_node; DROP TRIGGER site_bytes_event; DROP TRIGGER site_bytes_no_event; DROP TABLE site_bytes;
          DROP INDEX topology_versions_span; ALTER TABLE topology_versions DROP COLUMN span;
          PRAGMA user_version = 8;",
     )
