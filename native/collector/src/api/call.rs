@@ -118,6 +118,14 @@ impl<N: Needs> FromRequestParts<App> for Caller<N> {
 }
 
 impl<N> Caller<N> {
+    /// What a call needs beside its own scope.
+    pub(crate) fn also(&self, scope: Scope) -> Result<(), Problem> {
+        match &self.who {
+            Who::Token(bearer) if !bearer.token.scopes.contains(&scope) => Err(Problem::lacks(scope, &bearer.token.scopes)),
+            _ => Ok(()),
+        }
+    }
+
     pub(crate) fn accounts(&self) -> &Accounts {
         &self.app.accounts
     }

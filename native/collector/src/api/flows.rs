@@ -8,9 +8,12 @@ use insights_store::{
 };
 use serde_json::{Value, json};
 
-use super::{Call, Flows, Problem};
+use super::{Call, Flows, Problem, Scope};
 use crate::{
-    query::flows::{self, EXPORT_PAGE, FlowRequest, protocol},
+    query::{
+        cause,
+        flows::{self, EXPORT_PAGE, FlowRequest, protocol},
+    },
     site::Site,
     web::flow_dimension as dimension,
 };
@@ -145,6 +148,20 @@ pub(super) async fn one(call: Call<Flows>, Path((_, id)): Path<(String, String)>
         .map(|rule| json!({ "id": rule.id, "result": rule.result, "matched": rule.matched, "applied": rule.applied }))
         .collect();
     Ok(Json(body))
+}
+
+/// Since when the conversation of a dropped flow is dropped, and which changes of the topology are the cause; null for one that was not dropped. What
+/// a change was is told to who may see the topology, too.
+pub(super) async fn cause(call: Call<Flows>, Path((_, id)): Path<(String, String)>) -> Result<Json<Value>, Problem> {
+    let id: FlowId = id
+        .parse()
+        .map_err(|_| Problem::not_found("a flow id is two numbers with a dash between"))?;
+    let (flow, path) = flows::flow(call.store(), id)
+        .await?
+        .ok_or_else(|| Problem::not_found("the flow is not stored, or not any more"))?;
+    call.caller.also(Scope::Topology)?;
+    let cause = cause::cause(call.store(), &call.caller.app.sites, &call.scope, id, flow.row, path).await?;
+    Ok(Json(json!({ "cause": cause })))
 }
 
 /// A flow as the API and files have it.

@@ -53,6 +53,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/api/v1/sites/{site}/flows/histogram", get(flows::histogram))
         .route("/api/v1/sites/{site}/flows/top", get(flows::top))
         .route("/api/v1/sites/{site}/flows/{flow}", get(flows::one))
+        .route("/api/v1/sites/{site}/flows/{flow}/cause", get(flows::cause))
         .route("/api/v1/sites/{site}/alerts", get(alerts::list))
         .route("/api/v1/sites/{site}/alerts/rules", get(alerts::rules))
         .route("/api/v1/sites/{site}/alerts/{alert}", get(alerts::one))

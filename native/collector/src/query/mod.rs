@@ -6,6 +6,7 @@
 //! Every question that reaches a site's data takes an [`SiteScope`](crate::accounts::SiteScope): without one a site can't be named.
 
 pub mod balance;
+pub mod cause;
 pub mod filter;
 pub mod flows;
 pub mod params;

@@ -6,12 +6,23 @@
 use askama::Template;
 use axum::response::Response;
 
-use super::{context::Ctx, device, error::WebError, frame::Frame, html, units};
+use super::{
+    changes::{ChangeRow, change_row},
+    context::Ctx,
+    device,
+    error::WebError,
+    frame::Frame,
+    html, units,
+};
 use crate::query::{
+    cause::{self, Cause},
     flows,
     params::Params,
     trace::{self, Agreement, Ask, PROTOCOLS, Way},
 };
+
+/// Changes that are listed of a kind; a person reads no more.
+const LISTED: usize = 20;
 
 #[derive(Template)]
 #[template(path = "trace.html")]
@@ -23,6 +34,7 @@ struct Page {
     choices: Vec<(String, String)>,
     ways: Vec<(&'static str, &'static str, Way)>,
     agreement: Option<Agreement>,
+    since: Option<Since>,
     /// Of then, where it is not of now.
     as_of: String,
     now: String,
@@ -36,6 +48,57 @@ impl Page {
     /// The protocol is none of those that the form offers.
     fn other_proto(&self) -> bool {
         !self.form.proto.is_empty() && PROTOCOLS.iter().all(|(word, _)| *word != self.form.proto)
+    }
+}
+
+/// Since when the conversation is dropped, and by which change.
+struct Since {
+    text: String,
+    /// Links to the last record that was let through and to the first that was dropped.
+    records: Vec<(&'static str, String)>,
+    decides: Vec<ChangeRow>,
+    near: Vec<ChangeRow>,
+    rest: String,
+}
+
+impl Since {
+    fn of(ctx: &Ctx, cause: &Cause) -> Self {
+        let link = |id: &str| ctx.link("trace", &[("flow", id)]);
+        let mut records = Vec::new();
+        let text = match &cause.allowed {
+            None => "No record of this conversation was let through in the 7 days before: it was never allowed, or nobody tried.".to_owned(),
+            Some((id, at_us)) => {
+                records.push(("The last that was let through", link(id)));
+                format!(
+                    "The last record that was let through is of {}, the first that was dropped of {}.",
+                    units::full(*at_us),
+                    units::full(cause.dropped.1)
+                )
+            }
+        };
+        records.push(("The first that was dropped", link(&cause.dropped.0)));
+        let rows = |decides: bool| {
+            let suspects = cause.suspects.iter().filter(|suspect| suspect.decides == decides);
+            suspects.take(LISTED).map(|suspect| change_row(ctx, &suspect.change)).collect::<Vec<_>>()
+        };
+        let (decides, near) = (rows(true), rows(false));
+        let unlisted = cause.suspects.len() - decides.len() - near.len() + cause.others;
+        let rest = match (cause.allowed.is_some(), unlisted, cause.cut) {
+            (false, ..) => String::new(),
+            (true, count, true) => format!("{count} more changes happened in between, and others that were too many to look at."),
+            (true, 0, false) if cause.suspects.is_empty() => {
+                "Nothing of the topology changed in between: look at what agents learned, at hosts and at connection state.".to_owned()
+            }
+            (true, 0, false) => "Nothing else changed in between.".to_owned(),
+            (true, count, false) => format!("{} in between, of other things.", units::plural(count, "more change", "more changes")),
+        };
+        Self {
+            text,
+            records,
+            decides,
+            near,
+            rest,
+        }
     }
 }
 
@@ -73,6 +136,7 @@ pub(crate) async fn page(ctx: Ctx) -> Result<Response, WebError> {
         choices: Vec::new(),
         ways: Vec::new(),
         agreement: None,
+        since: None,
         as_of: String::new(),
         now: ctx.here(&[("at", ""), ("flow", "")]),
     };
@@ -121,6 +185,9 @@ async fn recorded(ctx: &Ctx, text: &str, page: &mut Page) -> Result<(), WebError
     let Some((flow, path)) = flows::flow(ctx.store(), id).await? else {
         return Err(WebError::NotFound("The flow of this link is not stored any more.".to_owned()));
     };
+    if let Some(cause) = cause::cause(ctx.store(), &ctx.app.sites, &ctx.scope, id, flow.row.clone(), path.clone()).await? {
+        page.since = Some(Since::of(ctx, &cause));
+    }
     let row = flow.row;
     page.as_of = units::full(row.time_us);
     page.form.at = row.time_us.div_euclid(1_000_000).to_string();

@@ -116,9 +116,9 @@ impl Agreement {
 }
 
 /// A stored flow as the trace compares it.
-struct Recorded {
-    packet: Packet,
-    in_port: Uuid,
+pub(super) struct Recorded {
+    pub(super) packet: Packet,
+    pub(super) in_port: Uuid,
     sim_result: SimResult,
     devices: Vec<Device>,
     rules: Vec<RuleHit>,
@@ -128,7 +128,7 @@ struct Recorded {
 
 impl Recorded {
     /// `None` where the record doesn't say where the packet came from.
-    fn of(row: &FlowRow, path: &Path) -> Option<Self> {
+    pub(super) fn of(row: &FlowRow, path: &Path) -> Option<Self> {
         Some(Self {
             packet: Packet {
                 eth_src: midonet::Mac(row.src_mac?.0),
