@@ -61,6 +61,16 @@ pub enum Difference {
     },
 }
 
+/// A trace beside a record.
+#[derive(Clone, Debug)]
+pub struct Fit {
+    pub outcome: Outcome,
+    pub trace: Trace,
+    /// What the agent knew and chose: with it the packet can be walked again over another topology.
+    pub connection: Connection,
+    pub choices: Choices,
+}
+
 impl Seen<'_> {
     /// Where all its translations have brought the packet.
     fn translated(&self) -> (Option<(IpAddr, IpAddr)>, (u16, u16)) {
@@ -122,11 +132,11 @@ impl Seen<'_> {
 impl<T: Topology> Tracer<T> {
     /// Traces the packet of a record and compares.
     pub fn compare(&mut self, seen: &Seen<'_>) -> Outcome {
-        self.explain(seen).map_or(Outcome::NoWay, |(outcome, _)| outcome)
+        self.explain(seen).map_or(Outcome::NoWay, |fit| fit.outcome)
     }
 
     /// The trace that fits a record best, and how it fits; `None` for a record without a way of its own.
-    pub fn explain(&mut self, seen: &Seen<'_>) -> Option<(Outcome, Trace)> {
+    pub fn explain(&mut self, seen: &Seen<'_>) -> Option<Fit> {
         if seen.sim_result == SimResult::GeneratedPacket
             || seen.devices.is_empty() && seen.actions.iter().any(|action| matches!(action, Action::Output { .. }))
         {
@@ -144,21 +154,26 @@ impl<T: Topology> Tracer<T> {
             },
             Connection { returned: false, ..known },
         ];
-        let mut best: Option<(usize, Outcome, Trace)> = None;
-        for connection in &ways {
-            let trace = self.trace(seen.in_port, seen.packet, connection, &choices);
-            let outcome = judge(seen, &trace);
-            let fit = match &outcome {
-                Outcome::Agrees => return Some((outcome, trace)),
+        let mut best: Option<(usize, Fit)> = None;
+        for connection in ways {
+            let trace = self.trace(seen.in_port, seen.packet, &connection, &choices);
+            let fit = Fit {
+                outcome: judge(seen, &trace),
+                trace,
+                connection,
+                choices: choices.clone(),
+            };
+            let length = match &fit.outcome {
+                Outcome::Agrees => return Some(fit),
                 Outcome::Differs(Difference::Rules { at, .. }) => 1 + at,
                 Outcome::Differs(Difference::Devices { .. }) => 0,
                 _ => usize::MAX,
             };
-            if best.as_ref().is_none_or(|(before, _, _)| *before < fit) {
-                best = Some((fit, outcome, trace));
+            if best.as_ref().is_none_or(|(before, _)| *before < length) {
+                best = Some((length, fit));
             }
         }
-        best.map(|(_, outcome, trace)| (outcome, trace))
+        best.map(|(_, fit)| fit)
     }
 }
 

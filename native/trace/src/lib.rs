@@ -26,7 +26,7 @@ pub mod step;
 pub mod topology;
 pub mod walk;
 
-pub use compare::{Difference, Outcome, Seen};
+pub use compare::{Difference, Fit, Outcome, Seen};
 pub use packet::{Choices, Connection, NoPacket, Packet, Translation};
 pub use step::{Doubt, End, Limit, Reason, Step, Trace};
 pub use topology::{Edited, Topology};

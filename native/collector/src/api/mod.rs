@@ -59,6 +59,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/api/v1/sites/{site}/alerts/{alert}", get(alerts::one))
         .route("/api/v1/sites/{site}/balance", get(balance::balance))
         .route("/api/v1/sites/{site}/trace", get(trace::trace))
+        .route("/api/v1/sites/{site}/what-if", get(trace::what_if))
         .route("/api/v1/sites/{site}/topology/counts", get(topology::counts))
         .route("/api/v1/sites/{site}/topology/{kind}", get(topology::list))
         .route("/api/v1/sites/{site}/topology/{kind}/{id}", get(topology::one))

@@ -15,3 +15,4 @@ pub mod reports;
 pub mod scoped;
 pub mod trace;
 pub mod traffic;
+pub mod what_if;

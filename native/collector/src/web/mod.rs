@@ -30,6 +30,7 @@ mod table;
 mod topology;
 mod trace;
 pub(crate) mod units;
+mod what_if;
 
 use axum::{
     Router,
@@ -119,6 +120,7 @@ pub fn router(app: App) -> Router {
         .route("/s/{site}/site/gateways/{gateway}", get(site::gateway_page))
         .route("/s/{site}/site/gateways/{gateway}/command", post(site::command))
         .route("/s/{site}/trace", get(trace::page))
+        .route("/s/{site}/what-if", get(what_if::page))
         .route("/s/{site}/search", get(search::page))
         .merge(crate::api::routes())
         .route("/static/{version}/{*name}", get(assets::serve))

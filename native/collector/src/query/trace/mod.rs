@@ -55,8 +55,8 @@ pub async fn trace(site: Arc<Site>, ask: Ask) -> Result<Ways, NoPacket> {
 pub async fn of_flow(site: Arc<Site>, row: FlowRow, path: Path) -> Option<(Way, Agreement)> {
     let walked = tokio::task::spawn_blocking(move || {
         let recorded = Recorded::of(&row, &path)?;
-        let (outcome, trace) = Tracer::new(&*site).explain(&recorded.seen())?;
-        Some((words::way(&site, &trace), Agreement::of(&site, &outcome, &trace)))
+        let fit = Tracer::new(&*site).explain(&recorded.seen())?;
+        Some((words::way(&site, &fit.trace), Agreement::of(&site, &fit.outcome, &fit.trace)))
     });
     walked.await.ok().flatten()
 }
@@ -170,7 +170,7 @@ impl Recorded {
         })
     }
 
-    fn seen(&self) -> Seen<'_> {
+    pub(super) fn seen(&self) -> Seen<'_> {
         Seen {
             packet: self.packet,
             in_port: self.in_port,

@@ -259,6 +259,12 @@ fn filtering(facts: &mut Facts<'_>, kind: Kind, id: Uuid) {
         facts.text("Where", super::rule_place(&facts.ctx.site, &rule));
         facts.link("Jumps to", Kind::Chain, rule.jump_to);
         facts.links("Security groups", Kind::SecurityGroup, &rule.security_groups);
+        let id = rule.id.to_string();
+        let edits = crate::query::what_if::Edit::ALL.iter();
+        let parts = edits
+            .map(|(_, word, says)| ((*says).to_owned(), facts.ctx.link("what-if", &[("rule", &id), ("edit", word)])))
+            .collect();
+        facts.facts.push(Fact { name: "What if it", parts });
     }
     if let Some(group) = (kind == Kind::SecurityGroup).then(|| facts.ctx.site.security_group(id)).flatten() {
         facts.text("Description", group.description.clone());
