@@ -123,6 +123,7 @@ impl Place {
 /// Bytes of files.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct AtRest {
+    /// Rows, with the table of their ends.
     pub flows: u64,
     pub paths: u64,
     /// Sums by the minute, hour and day.
@@ -141,7 +142,7 @@ fn collect(folder: &Path, found: &mut AtRest) -> Result<()> {
         } else if entry.path().extension().is_some_and(|extension| extension == "parquet") {
             found.files += 1;
             match table.as_str() {
-                "flows" => found.flows += meta.len(),
+                "flows" | "flow_rests" | "ends" => found.flows += meta.len(),
                 "paths" => found.paths += meta.len(),
                 _ => found.rollups += meta.len(),
             }
