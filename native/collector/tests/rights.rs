@@ -25,6 +25,8 @@ use uuid::Uuid;
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const DAY: i64 = 86_400_000_000;
 const NO_SITE: &str = "There is no such site in your account.";
+/// Calls that tell of flows and of the topology: both scopes together open them, and none alone.
+const FLOWS_AND_TOPOLOGY: [&str; 2] = ["/flows/{flow}/cause", "/what-if"];
 
 /// Methods and paths of all routes, as they stand where the routers are made: a new one is in the test without being written down twice.
 fn routes() -> Vec<(&'static str, String)> {
@@ -163,6 +165,8 @@ async fn every_call_refuses_every_credential_that_is_not_for_it() {
     for scope in Scope::ALL {
         single.insert(scope, Client::with_token(address, &token(&service, &session, wanted(&[scope])).await));
     }
+    let both = token(&service, &session, wanted(&[Scope::Flows, Scope::Topology])).await;
+    let mut both = Client::with_token(address, &both);
     let mut signed_in = Client::signed_in(address, "ada@example.org", PASSWORD).await;
     let mut nobody = Client::new(address);
     let mut bad: Vec<Client> = [&revoked, "mits_nonsense", &dying[1..], "", &format!("mits_{}", "A".repeat(43))]
@@ -225,6 +229,10 @@ async fn every_call_refuses_every_credential_that_is_not_for_it() {
         match open[..] {
             [one] => {
                 used.insert(one);
+            }
+            [] if FLOWS_AND_TOPOLOGY.iter().any(|end| route.ends_with(end)) => {
+                let answer = call(&mut both, method, &at(ada.site()), &[]).await;
+                assert!(!matches!(answer.status, 401 | 403 | 500..), "{what}: {} {}", answer.status, answer.body);
             }
             _ => assert!(open.len() == Scope::ALL.len() && !of_site, "{what} is open to {open:?}"),
         }

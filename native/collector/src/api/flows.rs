@@ -153,13 +153,13 @@ pub(super) async fn one(call: Call<Flows>, Path((_, id)): Path<(String, String)>
 /// Since when the conversation of a dropped flow is dropped, and which changes of the topology are the cause; null for one that was not dropped. What
 /// a change was is told to who may see the topology, too.
 pub(super) async fn cause(call: Call<Flows>, Path((_, id)): Path<(String, String)>) -> Result<Json<Value>, Problem> {
+    call.caller.also(Scope::Topology)?;
     let id: FlowId = id
         .parse()
         .map_err(|_| Problem::not_found("a flow id is two numbers with a dash between"))?;
     let (flow, path) = flows::flow(call.store(), id)
         .await?
         .ok_or_else(|| Problem::not_found("the flow is not stored, or not any more"))?;
-    call.caller.also(Scope::Topology)?;
     let cause = cause::cause(call.store(), &call.caller.app.sites, &call.scope, id, flow.row, path).await?;
     Ok(Json(json!({ "cause": cause })))
 }
