@@ -250,6 +250,11 @@ const FACTS: &[(&str, &[(&str, Fact)])] = &[
             ("Where", By(rule_place)),
             ("Jumps to", Links("jump_to")),
             ("Security groups", Links("security_groups")),
+            // Links to dry runs.
+            (
+                "What if it",
+                By(|_, _, _| ["were not there", "accepted", "dropped"].map(str::to_owned).to_vec()),
+            ),
         ],
     ),
     (
