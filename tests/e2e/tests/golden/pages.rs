@@ -251,10 +251,7 @@ const FACTS: &[(&str, &[(&str, Fact)])] = &[
             ("Jumps to", Links("jump_to")),
             ("Security groups", Links("security_groups")),
             // Links to dry runs.
-            (
-                "What if it",
-                By(|_, _, _| ["were not there", "accepted", "dropped"].map(str::to_owned).to_vec()),
-            ),
+            ("What if it", By(|_, _, _| vec!["were not there? accepted? dropped?".to_owned()])),
         ],
     ),
     (

@@ -262,7 +262,7 @@ fn filtering(facts: &mut Facts<'_>, kind: Kind, id: Uuid) {
         let id = rule.id.to_string();
         let edits = crate::query::what_if::Edit::ALL.iter();
         let parts = edits
-            .map(|(_, word, says)| ((*says).to_owned(), facts.ctx.link("what-if", &[("rule", &id), ("edit", word)])))
+            .map(|(_, word, says)| (format!("{says}?"), facts.ctx.link("what-if", &[("rule", &id), ("edit", word)])))
             .collect();
         facts.facts.push(Fact { name: "What if it", parts });
     }
