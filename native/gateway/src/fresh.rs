@@ -117,6 +117,7 @@ mod tests {
         assert_eq!(fresh.take(&[4]), None);
         assert!(fresh.take(&[5]).is_some());
         fresh.put(vec![9], events(MAX_RECORDS + 1));
-        assert_eq!((fresh.0.lock().batches.len(), fresh.0.lock().records), (3, MAX_RECORDS / 4 * 3));
+        let kept = fresh.0.lock();
+        assert_eq!((kept.batches.len(), kept.records), (3, MAX_RECORDS / 4 * 3));
     }
 }
