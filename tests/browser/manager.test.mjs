@@ -23,8 +23,8 @@ after(async () => {
 const items = async (context, kind, from = server) => (await (await context.request.get(`${from.base}/api/v1/sites/${from.site}/topology/${kind}`)).json()).items;
 
 async function places(context) {
-  const [networks, routers, ports, hosts, groups, balancers, chains] = await Promise.all(
-    ["network", "router", "port", "host", "security_group", "load_balancer", "chain"].map((kind) => items(context, kind)));
+  const [networks, routers, ports, hosts, groups, balancers, chains, rules] = await Promise.all(
+    ["network", "router", "port", "host", "security_group", "load_balancer", "chain", "rule"].map((kind) => items(context, kind)));
   const flows = (await (await context.request.get(`${server.base}/api/v1/sites/${server.site}/flows?filter=result+%3D+dropped&limit=1`)).json()).flows;
   const network = networks.find((network) => !network.external);
   const vm = ports.find((port) => port.kind === "vm");
@@ -39,7 +39,7 @@ async function places(context) {
     "flows", `flows?filter=result+%3D+dropped&flow=${flows[0].id}`, "flows?filter=src.prt+%3D+5", "flows?filter=ttl+%3D+1", "flows?period=2001-01-01",
     "flows/top", "flows/top?by=src.network,dst.network,dst.port&filter=proto+%3D+tcp", "flows/top?filter=src.prt+%3D+5",
     "reports", "reports?type=total", "reports?type=networks&top=5", "reports?period=2001-01-01", "events?kind=account", "events?kind=alert", "alerts", "alerts?view=history", "alerts?view=rules", "alerts?view=receivers", "alerts/1", "alerts/2",
-    "trace", `trace?port=${vm.id}&dst=203.0.113.9`, `trace?port=${vm.id}&dst=nobody`, `trace?flow=${flows[0].id}`,
+    "trace", `trace?port=${vm.id}&dst=203.0.113.9`, `trace?port=${vm.id}&dst=nobody`, `trace?flow=${flows[0].id}`, `what-if?rule=${rules[0].id}`, `what-if?rule=${rules[1].id}&edit=drop`,
     "events", "site", "site/gateways/aa000000-0000-4000-8000-000000000004", "search?q=vm", "search",
   ];
 }

@@ -76,7 +76,9 @@ impl Since {
                 )
             }
         };
-        records.push(("The first that was dropped", link(&cause.dropped.0)));
+        if cause.allowed.is_some() {
+            records.push(("The first that was dropped", link(&cause.dropped.0)));
+        }
         let rows = |decides: bool| {
             let suspects = cause.suspects.iter().filter(|suspect| suspect.decides == decides);
             suspects.take(LISTED).map(|suspect| change_row(ctx, &suspect.change)).collect::<Vec<_>>()
