@@ -185,18 +185,6 @@ impl Drop for Engine {
     }
 }
 
-/// Does a part of a question's work on any of the query threads, once it is polled. Ends with the future.
-pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
-    let mut task = Task(tokio::spawn(async move { work() }));
-    match (&mut task.0).await {
-        Ok(done) => done,
-        Err(failed) => match failed.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(StoreError::Shut),
-        },
-    }
-}
-
 /// Ends with its handle.
 struct Task<T>(JoinHandle<T>);
 

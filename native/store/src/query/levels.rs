@@ -78,13 +78,6 @@ pub(super) const METERS: Family = Family {
     coarse: (TableKind::MeterDays, 60 * DAY_US),
 };
 
-/// Sums over hours are exact from hours, and charts are not.
-pub(super) const TOTALS: Family = Family {
-    records: TableKind::Meters,
-    fine: (TableKind::MeterHours, 2 * HOUR_US),
-    coarse: (TableKind::MeterDays, 60 * DAY_US),
-};
-
 impl Plan {
     /// From records alone.
     pub(super) fn records(view: &dyn View, family: &Family, period: Period) -> Plan {

@@ -23,9 +23,9 @@ use uuid::Uuid;
 use super::{
     MeterPoint, MeterQuery, MeterSeries, MeterTotal, Scanned, SiteTable, TotalsOf, TotalsQuery, View,
     compile::{id, in_period, time},
-    engine::{Run, aside, failed},
+    engine::{Run, failed},
     groups::{Bins, note},
-    levels::{METERS, Part, Plan, TOTALS},
+    levels::{METERS, Part, Plan},
 };
 use crate::{
     StoreError,
@@ -121,7 +121,7 @@ pub(crate) async fn meter_totals(run: Run, view: Arc<dyn View>, query: TotalsQue
         TotalsOf::AllDevices => ident("kind").eq(lit(3_u8)),
         TotalsOf::AllTunnels => ident("kind").eq(lit(4_u8)),
     };
-    let plan = Plan::choose(view.as_ref(), &TOTALS, query.period, None);
+    let plan = Plan::choose(view.as_ref(), &METERS, query.period, None);
     note(&run, &plan, query.period);
     let moved = ident("packets").gt(lit(0_u64)).or(ident("bytes").gt(lit(0_u64)));
     let mut all: Option<DataFrame> = None;
@@ -167,55 +167,38 @@ async fn total_runs(run: &Run, part: &Part, wanted: &Expr, totals: &mut BTreeMap
         return Ok(());
     };
     let period = part.period;
-    let slices = run.stream(frame).await?.map_ok(|batch| {
-        let starts = (0..batch.num_rows()).step_by(RUNS_AT_ONCE);
-        let slices: Vec<_> = starts.map(|at| Ok(batch.slice(at, RUNS_AT_ONCE.min(batch.num_rows() - at)))).collect();
-        futures::stream::iter(slices)
-    });
-    let sums = slices
-        .try_flatten()
-        .map_err(failed)
-        .map_ok(|slice| aside(move || total_slice(&slice, period)));
-    let mut sums = sums.try_buffered(run.threads());
-    while let Some(sums) = sums.try_next().await? {
-        for (meter, total) in sums {
-            add_total(totals, meter, total);
-        }
-        bounded(totals.len())?;
+    let mut batches = run.stream(frame).await?;
+    while let Some(batch) = batches.try_next().await.map_err(failed)? {
+        let mut outcome = Ok(());
+        each_meter(&batch, |row, steps| {
+            let (mut packets, mut bytes, mut last_us) = (0.0, 0.0, None);
+            for step in steps.iter().filter(|step| step.packets > 0 || step.bytes > 0) {
+                let inside = step.to_us.min(period.to_us) - step.from_us.max(period.from_us);
+                if inside <= 0 {
+                    continue;
+                }
+                let share = inside as f64 / (step.to_us - step.from_us) as f64;
+                packets += step.packets as f64 * share;
+                bytes += step.bytes as f64 * share;
+                last_us = last_us.max(Some(step.to_us));
+            }
+            let key = last_us.and_then(|_| meter_key(row.kind, row.id, row.name));
+            if let (Some(last_us), Some(key)) = (last_us, key) {
+                let total = MeterTotal {
+                    key,
+                    packets,
+                    bytes,
+                    last_us,
+                };
+                add_total(totals, (row.kind, row.id), total);
+                if totals.len() > MAX_READINGS {
+                    outcome = bounded(totals.len());
+                }
+            }
+        })?;
+        outcome?;
     }
     Ok(())
-}
-
-/// Runs that one thread sums at once: some milliseconds.
-const RUNS_AT_ONCE: usize = 512;
-
-/// Sums of runs in the period.
-fn total_slice(runs: &RecordBatch, period: Period) -> Result<BTreeMap<Column, MeterTotal>, StoreError> {
-    let mut totals = BTreeMap::new();
-    each_meter(runs, |row, steps| {
-        let (mut packets, mut bytes, mut last_us) = (0.0, 0.0, None);
-        for step in steps.iter().filter(|step| step.packets > 0 || step.bytes > 0) {
-            let inside = step.to_us.min(period.to_us) - step.from_us.max(period.from_us);
-            if inside <= 0 {
-                continue;
-            }
-            let share = inside as f64 / (step.to_us - step.from_us) as f64;
-            packets += step.packets as f64 * share;
-            bytes += step.bytes as f64 * share;
-            last_us = last_us.max(Some(step.to_us));
-        }
-        let key = last_us.and_then(|_| meter_key(row.kind, row.id, row.name));
-        if let (Some(last_us), Some(key)) = (last_us, key) {
-            let total = MeterTotal {
-                key,
-                packets,
-                bytes,
-                last_us,
-            };
-            add_total(&mut totals, (row.kind, row.id), total);
-        }
-    })?;
-    Ok(totals)
 }
 
 fn add_total(totals: &mut BTreeMap<Column, MeterTotal>, meter: Column, more: MeterTotal) {

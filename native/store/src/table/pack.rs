@@ -227,9 +227,6 @@ pub(crate) struct MeterRow<'a> {
     pub(crate) host: Id,
 }
 
-/// Readings in their coded form and as they are.
-type Known<'a> = (&'a [u8], Vec<Span>);
-
 /// Hands each row of meters, of either form, to `take` with its steps; those of whole readings count nothing.
 pub(crate) fn each(rows: &RecordBatch, mut take: impl FnMut(MeterRow<'_>, &[Step])) -> Result<(), StoreError> {
     let columns = columns_of(rows);
@@ -262,15 +259,15 @@ pub(crate) fn each(rows: &RecordBatch, mut take: impl FnMut(MeterRow<'_>, &[Step
     }
     let times = columns.bytes::<BinaryType>("times")?;
     let steps = columns.bytes::<BinaryType>("steps")?;
-    // All meters of a host share their readings of an hour.
-    let mut known: HashMap<(Id, i64), Known<'_>> = HashMap::new();
+    // Neighbours nearly always share their readings.
+    let mut last: Option<(i64, &[u8], Vec<Span>)> = None;
     for at in 0..rows.num_rows() {
         let Some(row) = row_at(at) else { continue };
         let (base_us, coded) = (from.value(at), times.value(at));
-        let (of, spans) = known.entry((row.host, base_us)).or_default();
-        if *of != coded {
-            (*of, *spans) = (coded, decode_times(base_us, coded)?);
+        if !last.as_ref().is_some_and(|(base, bytes, _)| *base == base_us && *bytes == coded) {
+            last = Some((base_us, coded, decode_times(base_us, coded)?));
         }
+        let Some((.., spans)) = &last else { continue };
         let moved = if steps.is_valid(at) {
             decode_steps(spans, steps.value(at))?
         } else {

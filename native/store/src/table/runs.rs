@@ -107,16 +107,11 @@ struct Mean(u128);
 impl Mean {
     /// Bytes that so many packets have at this length.
     fn of(&self, packets: u64) -> u64 {
-        if let Some(bytes) = u64::try_from(self.0).ok().and_then(|mean| mean.checked_mul(packets)) {
-            return bytes >> 8;
-        }
         u64::try_from(self.0.saturating_mul(u128::from(packets)) >> 8).unwrap_or(u64::MAX)
     }
 
     fn learn(&mut self, packets: u64, bytes: u64) {
-        if let Some(mean) = bytes.checked_mul(1 << 8).and_then(|bytes| bytes.checked_div(packets)) {
-            self.0 = u128::from(mean);
-        } else if packets > 0 {
+        if packets > 0 {
             self.0 = (u128::from(bytes) << 8) / u128::from(packets);
         }
     }
@@ -135,15 +130,6 @@ fn put_signed(out: &mut Vec<u8>, value: i128) {
 }
 
 fn unsigned(bytes: &mut &[u8]) -> Result<u128, StoreError> {
-    // Nearly all numbers are small, and arithmetic of 128 bits is slow.
-    let mut small: u64 = 0;
-    for (at, byte) in bytes.iter().take(8).enumerate() {
-        small |= u64::from(byte & 0x7f) << (7 * at);
-        if byte & 0x80 == 0 {
-            *bytes = &bytes[at + 1..];
-            return Ok(u128::from(small));
-        }
-    }
     let mut value = 0;
     // Differences of 64-bit numbers have 66 bits in zigzag.
     for shift in (0..70).step_by(7) {
