@@ -10,7 +10,10 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use datafusion::{
@@ -313,10 +316,11 @@ impl Places {
     }
 }
 
-/// A function of the number of a flow's ends.
+/// A function of the number of a flow's ends. Its name is its own: functions of one name are taken for one another when a condition is simplified.
 fn of_number(name: &str, kind: DataType, value: impl Fn(&UInt64Array) -> Result<ArrayRef, DataFusionError> + Send + Sync + 'static) -> Expr {
+    static MADE: AtomicU64 = AtomicU64::new(0);
     let function = create_udf(
-        name,
+        &format!("{name}_{}", MADE.fetch_add(1, Ordering::Relaxed)),
         vec![DataType::UInt64],
         kind,
         Volatility::Immutable,
