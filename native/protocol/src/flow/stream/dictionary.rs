@@ -160,7 +160,7 @@ impl Model {
             kept += bytes;
             kept <= self.max_live / 4 * 3
         });
-        let first_kept = newest.last().map_or(self.now + 1, |(batch, _)| batch);
+        let first_kept = newest.last().map_or(self.now.saturating_add(1), |(batch, _)| batch);
         for dictionary in &mut self.dictionaries {
             self.more -= dictionary.sweep(first_kept);
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::actions::{self, Asks, Given, Packet};
 use super::coder::{Coder, Writer};
 use super::dictionary::{Dictionaries, Dictionary, Keeper};
-use super::expected::Expected;
+use super::expected::{Expected, Seen};
 use super::fields::*;
 use super::keys::{Way, action_keys, out_keys};
 use super::links::{Link, packet_of};
@@ -350,13 +350,13 @@ impl Side<Writer> for Telling<'_> {
         let transit = self.is_transit();
         let own = [source, destination, ports[0].into(), ports[1].into()];
         // The open row, counted from the newest.
-        let open = |packet: [u32; 4], how: u8| {
-            let (number, link) = known.expected.get(packet, how)?;
+        let open = |packet: [u32; 4], seen: Seen| {
+            let (number, link) = known.expected.get(packet, seen)?;
             let at = model.open.partition_point(|open| open.number < number);
             let open = model.open.get(at).filter(|open| open.number == number && open.links & link.bit() != 0)?;
             (packet_of(self, model.row_at(open.number), link) == packet).then_some((model.open.len() - 1 - at, link))
         };
-        open(own, transit.into()).or_else(|| {
+        open(own, if transit { Seen::InTunnel } else { Seen::AtPort }).or_else(|| {
             if transit {
                 return None;
             }
@@ -370,15 +370,14 @@ impl Side<Writer> for Telling<'_> {
                 self.given.ports[0].unwrap_or(ports[0]).into(),
                 self.given.ports[1].unwrap_or(ports[1]).into(),
             ];
-            open(after, BEFORE)
+            open(after, Seen::Became)
         })
     }
 
     fn opened(&mut self, number: u32, links: u8, row: &Row) {
         for link in Link::ALL.into_iter().filter(|link| links & link.bit() != 0) {
-            let how = if link == Link::Before { BEFORE } else { link.is_transit().into() };
             let packet = packet_of(self, row, link);
-            self.known.expected.put(packet, how, number, link);
+            self.known.expected.put(packet, number, link);
         }
     }
 
@@ -394,9 +393,6 @@ impl Side<Writer> for Telling<'_> {
         self.flow.received_us
     }
 }
-
-/// How a row is looked for by the packet that it becomes, beside 0 and 1 for one that came by a port or through a tunnel.
-const BEFORE: u8 = 2;
 
 impl Telling<'_> {
     fn shape(&mut self, model: &mut Model, coder: &mut Writer, row: &Row) -> Result<usize, WireError> {
