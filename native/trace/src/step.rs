@@ -162,8 +162,6 @@ pub enum Limit {
     Vtep,
     /// Tagged frames between a network and its VLAN ports.
     VlanPorts,
-    /// Through a network that Neutron's plugin has never seen.
-    Unbound,
 }
 
 /// What the topology alone doesn't decide.

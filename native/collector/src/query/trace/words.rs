@@ -271,7 +271,6 @@ pub(super) fn end(site: &Site, end: &End) -> (&'static str, String) {
                 Limit::Fip64 => "A route translates it between IPv4 and IPv6. That is not modelled.",
                 Limit::Vtep => "It goes to a VTEP, behind which nothing is known here.",
                 Limit::VlanPorts => "The network sorts frames by VLAN into ports of their own. That is not modelled.",
-                Limit::Unbound => "The network is not one of this topology.",
             }
             .to_owned(),
         ),
