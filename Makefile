@@ -61,7 +61,7 @@ test-browser: build ## the pages in a real browser
 	cd tests/browser && npm ci --no-audit --no-fund --silent && npm test
 
 # PROFILE=dev takes the collector that `make build` made, for trying things; VERSION gives the packages another version.
-packages: setup-packages ## all packages, as operators get them, in target/packages/dist (an hour of a processor)
+packages: setup-packages ## all packages, as operators get them, in target/packages/dist (half an hour of a processor)
 	packaging/make-packages --profile $(or $(PROFILE),release) $(if $(VERSION),--version $(VERSION))
 
 repos: setup-packages ## signed repositories of them in target/packages/repositories: KEY=, URL=
