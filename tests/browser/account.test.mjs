@@ -55,6 +55,31 @@ async function look(page, name) {
   await page.emulateMedia({ colorScheme: "light" });
 }
 
+test("the log of the account shows a failed sign-in, and is searched", async () => {
+  const stranger = await browser.newPage();
+  await stranger.goto(`${server.base}/sign-in`);
+  await stranger.fill("input[name=email]", server.email);
+  await stranger.fill("input[name=password]", "a guess");
+  await stranger.getByRole("button", { name: "Sign in" }).click();
+  await stranger.getByRole("alert").waitFor();
+  await stranger.close();
+  const { page, context, complaints } = await signedIn(browser, server);
+  await page.goto(`${server.base}/account`);
+  await page.getByRole("link", { name: "Audit log" }).click();
+  await look(page, "audit");
+  await page.getByRole("link", { name: "Refused" }).click();
+  // The answer to the stranger did not wait for it.
+  while (!await page.locator("#audit li").count()) await page.reload();
+  assert.match(await page.locator("#audit li").first().textContent(), /refused.*a wrong password was typed in Chrome on Linux.*from 127\.0\.0\.1/);
+  await page.getByLabel("Text or address of an entry").fill("no such thing");
+  await page.getByLabel("Text or address of an entry").press("Enter");
+  await page.getByText("No entry of the log matches.").waitFor();
+  assert.match(page.url(), /kind=refused/);
+  await look(page, "audit-none");
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
+
 test("a second factor is set up, asked for and taken away", async () => {
   const { page, context, complaints } = await signedIn(browser, server);
   await page.goto(`${server.base}/account`);

@@ -51,7 +51,7 @@ for (const [name, options] of [
 ]) {
   test(`every page is whole, accessible and quiet: ${name}`, async () => {
     const { page, context, complaints, at } = await signedIn(browser, server, options);
-    for (const place of [...await places(context), "/account", "/account/sessions", "/account/second-factor", "/account/tokens", "/account/delete", "/sign-in", "/sign-up", "/forgot", "/reset?token=x", "/sign-up/confirm?token=x"]) {
+    for (const place of [...await places(context), "/account", "/account/sessions", "/account/second-factor", "/account/tokens", "/account/audit", "/account/audit?kind=refused", "/account/delete", "/sign-in", "/sign-up", "/forgot", "/reset?token=x", "/sign-up/confirm?token=x"]) {
       const answer = await page.goto(place.startsWith("/") ? server.base + place : at(place));
       assert.equal(answer.status(), 200, place);
       await page.evaluate(axe);

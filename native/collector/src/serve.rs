@@ -121,6 +121,9 @@ pub async fn run(config: Config) -> Result<()> {
                 if let Err(error) = accounts.delete_expired_sessions(now_us()).await {
                     tracing::warn!(error = &error as &dyn std::error::Error, "forget sessions that are over");
                 }
+                if let Err(error) = accounts.forget_audit(now_us()).await {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "forget what was done to accounts long ago");
+                }
                 if let Err(error) = accounts.delete_expired_tokens(now_us()).await {
                     tracing::warn!(error = &error as &dyn std::error::Error, "forget links that are over");
                 }

@@ -36,7 +36,7 @@ async fn a_session_lasts_until_it_is_over_or_ended() {
             assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()));
         }
     }
-    accounts.sign_out(&session).await.unwrap();
+    accounts.sign_out(&session, NOW + 1).await.unwrap();
     assert!(accounts.session(&signed_in.token, NOW + 1).await.unwrap().is_none());
 }
 
@@ -93,7 +93,7 @@ async fn a_new_password_ends_all_other_sessions() {
     assert!(accounts.sign_in("ada@example.org", PASSWORD.into(), CLIENT, NOW).await.is_err());
     assert!(accounts.sign_in("ada@example.org", new.into(), CLIENT, NOW).await.is_ok());
     // The operator's new password ends them all.
-    accounts.reset_password(session.account(), PASSWORD.into()).await.unwrap();
+    accounts.reset_password(session.account(), PASSWORD.into(), NOW).await.unwrap();
     assert!(accounts.session(&tokens[0], NOW).await.unwrap().is_none());
 }
 
@@ -137,7 +137,7 @@ async fn sessions_are_listed_with_their_use_and_ended_one_by_one() {
     let second = listed[0].id.clone();
     assert!(accounts.end_session(&sessions[0], &second, NOW + 5).await.unwrap());
     assert!(!accounts.end_session(&sessions[0], &second, NOW + 5).await.unwrap());
-    assert_eq!(accounts.end_other_sessions(&sessions[0]).await.unwrap(), 1);
+    assert_eq!(accounts.end_other_sessions(&sessions[0], NOW + 5).await.unwrap(), 1);
     assert_eq!(accounts.sessions(&sessions[0], NOW + 5).await.unwrap().len(), 1);
     assert_eq!(accounts.sessions(&sessions[3], NOW + 5).await.unwrap().len(), 1);
     // What is over is not shown.

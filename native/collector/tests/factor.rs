@@ -204,7 +204,7 @@ async fn what_a_stolen_session_must_not_do_needs_a_code() {
         .unwrap();
     // A password from a mailed link takes no factor away.
     accounts
-        .reset_password(insights_collector::accounts::Signed::account(&session), PASSWORD.to_owned())
+        .reset_password(insights_collector::accounts::Signed::account(&session), PASSWORD.to_owned(), NOW)
         .await
         .unwrap();
     ticket(&accounts, NOW).await;

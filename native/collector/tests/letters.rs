@@ -24,6 +24,7 @@ use smtp::{next, options, smtp_server};
 use tokio_rustls::TlsAcceptor;
 
 const PASSWORD: &str = "a password that is long";
+const CLIENT: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 async fn manager(dir: &Path, smtp: SmtpOptions) -> (Service, std::net::SocketAddr, Accounts) {
     let service = Service::start(dir).await;
@@ -183,9 +184,9 @@ async fn mails_are_throttled_and_links_end() {
     for mail in &sent {
         let link = mail.link();
         let token = link.split_once("?token=").unwrap().1;
-        let late = accounts.set_forgotten_password(token, PASSWORD.into(), now + 3_600_000_000).await;
+        let late = accounts.set_forgotten_password(token, PASSWORD.into(), CLIENT, now + 3_600_000_000).await;
         assert!(late.is_err(), "an hour is over");
-        good += usize::from(accounts.set_forgotten_password(token, PASSWORD.into(), now + 1).await.is_ok());
+        good += usize::from(accounts.set_forgotten_password(token, PASSWORD.into(), CLIENT, now + 1).await.is_ok());
     }
     assert_eq!(good, 1);
     service.stop().await;

@@ -158,8 +158,8 @@ async fn every_call_refuses_every_credential_that_is_not_for_it() {
     let revoked = token(&service, &session, revoked).await;
     let newest = service.accounts.tokens(&session).await.unwrap();
     let gone = newest.iter().max_by_key(|token| token.created_us).unwrap();
-    assert!(service.accounts.revoke_token(&session, gone.id).await.unwrap());
-    assert!(!service.accounts.revoke_token(&session, gone.id).await.unwrap());
+    assert!(service.accounts.revoke_token(&session, gone.id, now_us()).await.unwrap());
+    assert!(!service.accounts.revoke_token(&session, gone.id, now_us()).await.unwrap());
     // Each scope alone.
     let mut single = BTreeMap::new();
     for scope in Scope::ALL {

@@ -10,8 +10,8 @@ use std::{fs, path::Path};
 use insights_store::{
     AccountId, SiteId, StoreError,
     catalog::{
-        Account, AccountToken, AlertChange, AlertDeed, AlertQuery, AlertTarget, AlertText, ApiToken, Catalog, EventQuery, Level, NewEvent, Site,
-        TokenPurpose, WebSession,
+        Account, AccountToken, AlertChange, AlertDeed, AlertQuery, AlertTarget, AlertText, ApiToken, AuditEntry, AuditQuery, Catalog, EventQuery,
+        Level, NewEvent, Site, TokenPurpose, WebSession,
     },
 };
 use rusqlite::{Connection, params};
@@ -155,6 +155,28 @@ async fn filled(catalog: &Catalog) {
     assert!(notices.iter().any(|notice| notice.payload.contains(SECRET)) && notices.len() == 2);
 }
 
+fn entry() -> AuditEntry {
+    AuditEntry {
+        at_us: 5,
+        what: "account.email".to_owned(),
+        done: true,
+        site: None,
+        text: format!("the address is {WAITING} now"),
+        address: ADDRESS.to_owned(),
+        by: "manager".to_owned(),
+    }
+}
+
+async fn audit(catalog: &Catalog, find: &str) -> Vec<AuditEntry> {
+    let query = AuditQuery {
+        find: find.to_owned(),
+        limit: 10,
+        ..AuditQuery::default()
+    };
+    let found = catalog.audit(ada().id, query).await.unwrap();
+    found.into_iter().map(|(_, entry)| entry).collect()
+}
+
 /// Files of a folder that hold a text, in any case of its letters.
 fn telling(dir: &Path, text: &str) -> Vec<String> {
     let text = text.to_lowercase().into_bytes();
@@ -187,9 +209,11 @@ async fn a_stolen_database_tells_no_name_no_address_and_no_secret() {
     catalog.set_email(ada().id, EMAIL.to_owned()).await.unwrap();
     fill(&catalog).await;
     catalog.begin_second_factor(ada().id, SECRET.to_owned()).await.unwrap();
+    catalog.append_audit(ada().id, entry()).await.unwrap();
     assert_eq!(tells(&store), Vec::<String>::new());
     filled(&catalog).await;
     assert_eq!(catalog.second_factor(ada().id).await.unwrap().unwrap().secret, SECRET);
+    assert_eq!(audit(&catalog, "").await, [entry()]);
     // Whoever has the key finds them, by any way to write the address.
     let found = catalog.account_by_email("ADA.LOVELACE@analytical.example ").await.unwrap();
     assert_eq!(found, Some(ada()));
@@ -224,6 +248,7 @@ async fn the_key_is_changed_while_another_process_works() {
     service.create_token(token(), 10).await.unwrap();
     fill(&service).await;
     service.begin_second_factor(ada().id, SECRET.to_owned()).await.unwrap();
+    service.append_audit(ada().id, entry()).await.unwrap();
     let old = fs::read_to_string(&key).unwrap();
     let sealed = sealed_email(&store);
 
@@ -234,6 +259,7 @@ async fn the_key_is_changed_while_another_process_works() {
         assert_eq!(service.token([7; 32], TokenPurpose::SignUp, 1).await.unwrap(), Some(token()));
         filled(&service).await;
         assert_eq!(service.second_factor(ada().id).await.unwrap().unwrap().secret, SECRET);
+        assert_eq!(audit(&service, "").await, [entry()]);
     }
     service.rename_account(ada().id, "Ada".to_owned()).await.unwrap();
     assert_eq!(command.account(ada().id).await.unwrap().unwrap().name, "Ada");
@@ -274,7 +300,7 @@ async fn a_catalogue_in_clear_is_sealed_when_it_is_migrated() {
     // As the version before had it.
     let db = Connection::open(store.join("catalog.sqlite")).unwrap();
     db.execute_batch(
-        "DROP TABLE vault; DROP TABLE second_factors; DROP TABLE recovery_codes;
+        "DROP TABLE vault; DROP TABLE second_factors; DROP TABLE recovery_codes; DROP TABLE audit;
          DROP TRIGGER site_bytes_version; DROP TRIGGER site_bytes_no_version; DROP TRIGGER site_bytes_node;
          DROP TRIGGER site_bytes_no_node; DROP TRIGGER site_bytes_event; DROP TRIGGER site_bytes_no_event; DROP TABLE site_bytes;
          DROP INDEX topology_versions_span; ALTER TABLE topology_versions DROP COLUMN span;

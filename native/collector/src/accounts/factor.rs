@@ -10,7 +10,8 @@ use insights_store::{AccountId, StoreError, catalog::Account};
 use rand::Rng;
 
 use super::{
-    AccountError, Accounts, Session, SignIn, Signed, Visitor,
+    AccountError, Accounts, Origin, Session, SignIn, Signed, Visitor,
+    audit::Act,
     session::hash_token,
     totp::{self, DIGITS, SECRET_BYTES},
 };
@@ -128,13 +129,15 @@ impl Accounts {
             return Err(AccountError::WrongCode);
         }
         self.throttle.lock().succeeded(&key);
+        self.done(session, "factor.on", "the second factor was switched on", now_us).await;
         Ok(codes)
     }
 
     /// Takes it away. Needs the password and a code.
     pub async fn disable_second_factor(&self, session: &Session, visitor: impl Into<Visitor>, proof: Proof, now_us: i64) -> Result<(), AccountError> {
         self.confirm(session, &visitor.into(), proof, now_us).await?;
-        self.reset_second_factor(session.account()).await?;
+        self.catalog.delete_second_factor(session.account()).await?;
+        self.done(session, "factor.off", "the second factor was switched off", now_us).await;
         Ok(())
     }
 
@@ -150,12 +153,18 @@ impl Accounts {
         let codes = recovery_codes();
         let hashes = codes.iter().map(|code| hash_code(code)).collect();
         self.catalog.set_recovery_codes(session.account(), hashes).await?;
+        self.done(session, "factor.codes", "new recovery codes were made", now_us).await;
         Ok(codes)
     }
 
     /// Takes it away without a question; for the operator's command line. False when there was none.
-    pub async fn reset_second_factor(&self, account: AccountId) -> Result<bool, AccountError> {
-        Ok(self.catalog.delete_second_factor(account).await?)
+    pub async fn reset_second_factor(&self, account: AccountId, now_us: i64) -> Result<bool, AccountError> {
+        let reset = self.catalog.delete_second_factor(account).await?;
+        if reset {
+            let act = Act::done("factor.off", "the second factor was taken away");
+            self.keep(account, Origin::OPERATOR, act, now_us).await;
+        }
+        Ok(reset)
     }
 
     /// The ticket of somebody who has shown the password and needs a code; `None` when the password is enough.
@@ -180,38 +189,45 @@ impl Accounts {
         let visitor = visitor.into();
         let hash = hash_token(ticket);
         let held = self.tickets.lock().get(&hash, now_us).ok_or(AccountError::Ticket)?;
-        self.check_code(held.account, &visitor, code, now_us).await?;
+        let checked = self.check_code(held.account, &visitor, code, now_us).await;
+        if matches!(checked, Err(AccountError::WrongCode)) {
+            let act = Act::refused("session.in", "the password was right, and a wrong code was typed");
+            self.keep(held.account, Origin::manager(visitor.address), act, now_us).await;
+        }
+        let kind = checked?;
         self.tickets.lock().0.remove(&hash);
         self.throttle.lock().succeeded(&held.email);
-        self.begin_session(held.account, visitor, now_us).await
+        self.begin_session(held.account, visitor, &format!("the password and {kind}"), now_us)
+            .await
     }
 
     /// Uses a code up, for an account that has a second factor in use. Wrong ones are counted for the account and the client.
-    pub(super) async fn check_code(&self, account: AccountId, visitor: &Visitor, code: &str, now_us: i64) -> Result<(), AccountError> {
+    /// Says which kind it was, for people.
+    pub(super) async fn check_code(&self, account: AccountId, visitor: &Visitor, code: &str, now_us: i64) -> Result<&'static str, AccountError> {
         let key = throttled(account);
         if !self.throttle.lock().allows(&key, visitor.address, now_us) {
             tracing::warn!(client = %visitor.address, "a code was refused: too many failures");
             return Err(AccountError::WrongCode);
         }
-        if !self.takes(account, code, now_us).await? {
+        let Some(kind) = self.takes(account, code, now_us).await? else {
             self.throttle.lock().failed(&key, visitor.address, now_us);
             return Err(AccountError::WrongCode);
-        }
+        };
         self.throttle.lock().succeeded(&key);
-        Ok(())
+        Ok(kind)
     }
 
-    /// Whether the code is good, and not any more.
-    async fn takes(&self, account: AccountId, code: &str, now_us: i64) -> Result<bool, AccountError> {
+    /// Which kind of code it is, where it is good; from now on it is not.
+    async fn takes(&self, account: AccountId, code: &str, now_us: i64) -> Result<Option<&'static str>, AccountError> {
         let Some(found) = self.catalog.second_factor(account).await? else {
-            return Ok(false);
+            return Ok(None);
         };
         // Both are looked at, so that the time does not tell which kind it was.
         let step = totp::step_of(&bytes(&found.secret)?, &digits(code), now_us);
         let recovered = self.catalog.use_recovery_code(account, hash_code(code)).await?;
         match step {
-            Some(step) => Ok(self.catalog.use_code(account, step).await?),
-            None => Ok(recovered),
+            Some(step) => Ok(self.catalog.use_code(account, step).await?.then_some("a code of the app")),
+            None => Ok(recovered.then_some("a recovery code")),
         }
     }
 }

@@ -13,7 +13,10 @@ use insights_store::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{AccountError, Accounts, Proof, Session, Signed, TRIAL_QUOTA_BYTES, Visitor, check_email, check_name, mail::Mail, session::hash_token};
+use super::{
+    AccountError, Accounts, Origin, Proof, Session, Signed, TRIAL_QUOTA_BYTES, Visitor, audit::Act, check_email, check_name, mail::Mail,
+    session::hash_token,
+};
 
 /// How long a link of a sign-up or of a new address is good: people read mail once a day.
 const LONG_US: i64 = 48 * 3_600_000_000;
@@ -87,7 +90,7 @@ impl Accounts {
 
     /// Makes the account and the site of a sign-up. The password is chosen here, by whoever reads the mail: nobody can prepare an account
     /// for somebody else's address. A link works once.
-    pub async fn confirm_sign_up(&self, token: &str, password: String, now_us: i64) -> Result<(), AccountError> {
+    pub async fn confirm_sign_up(&self, token: &str, password: String, visitor: impl Into<Visitor>, now_us: i64) -> Result<(), AccountError> {
         let password_hash = self.passwords.hash(password).await?;
         let found = self.take(token, TokenPurpose::SignUp, now_us).await?;
         let wanted: Wanted = serde_json::from_str(&found.payload).map_err(|_| AccountError::Link)?;
@@ -106,6 +109,8 @@ impl Accounts {
             Err(error) => return Err(error.into()),
         }
         self.create_site(id, &wanted.site, TRIAL_QUOTA_BYTES, now_us).await?;
+        let act = Act::done("account.opened", format!("the account was opened, with the site {}", wanted.site.trim()));
+        self.keep(id, Origin::mail(visitor.into().address), act, now_us).await;
         tracing::info!(account = %id, "an account was opened");
         Ok(())
     }
@@ -121,7 +126,9 @@ impl Accounts {
         // Without an account a link is kept, too, which nobody gets: it takes the same time.
         let (id, to) = account.map_or((None, email.to_owned()), |account| (Some(account.id), account.email));
         let token = self.token(TokenPurpose::ResetPassword, id, &to, String::new(), now_us + SHORT_US).await?;
-        if id.is_some() {
+        if let Some(id) = id {
+            let act = Act::done("account.password", "a link for a new password was asked for");
+            self.keep_later(id, Origin::manager(client), act, now_us);
             let link = self.mailer.link(&format!("/reset?token={token}"));
             self.mailer.send(Mail {
                 to,
@@ -137,7 +144,7 @@ impl Accounts {
     }
 
     /// Sets the password of whoever has the link. All sessions end, and other links of the account with them.
-    pub async fn set_forgotten_password(&self, token: &str, password: String, now_us: i64) -> Result<(), AccountError> {
+    pub async fn set_forgotten_password(&self, token: &str, password: String, visitor: impl Into<Visitor>, now_us: i64) -> Result<(), AccountError> {
         // A password that is too short must not use the link up.
         let hash = self.passwords.hash(password).await?;
         let found = self.take(token, TokenPurpose::ResetPassword, now_us).await?;
@@ -145,6 +152,8 @@ impl Accounts {
         self.catalog.set_password_hash(account, hash, None).await?;
         self.catalog.delete_tokens_of(account).await?;
         self.throttle.lock().succeeded(&found.email);
+        let act = Act::done("account.password", "a new password was set, and all sessions were ended");
+        self.keep(account, Origin::mail(visitor.into().address), act, now_us).await;
         Ok(())
     }
 
@@ -165,6 +174,8 @@ impl Accounts {
         if !self.may_mail(email, client, now_us) {
             return Ok(());
         }
+        self.done(session, "account.email", format!("the address {email} was asked for"), now_us)
+            .await;
         // That the address has an account is told by the mail only, and by the link, which fails.
         let token = self
             .token(TokenPurpose::ChangeEmail, Some(session.account()), email, String::new(), now_us + LONG_US)
@@ -188,13 +199,16 @@ impl Accounts {
     }
 
     /// Makes the address of the link that of the account.
-    pub async fn confirm_email(&self, token: &str, now_us: i64) -> Result<(), AccountError> {
+    pub async fn confirm_email(&self, token: &str, visitor: impl Into<Visitor>, now_us: i64) -> Result<(), AccountError> {
         let found = self.take(token, TokenPurpose::ChangeEmail, now_us).await?;
         let account = found.account.ok_or(AccountError::Link)?;
+        let act = Act::done("account.email", format!("the address is {} now", found.email));
         match self.catalog.set_email(account, found.email).await {
-            Err(StoreError::Taken(_) | StoreError::Missing(_)) => Err(AccountError::Link),
-            other => Ok(other?),
+            Err(StoreError::Taken(_) | StoreError::Missing(_)) => return Err(AccountError::Link),
+            other => other?,
         }
+        self.keep(account, Origin::mail(visitor.into().address), act, now_us).await;
+        Ok(())
     }
 
     /// Forgets links that are over.

@@ -6,6 +6,7 @@
 //! Nothing here tells a stranger who has an account: a wrong address, a wrong password and a locked account take the same path and the
 //! same time, and get the same answer.
 
+mod audit;
 mod events;
 mod factor;
 mod fingerprint;
@@ -29,6 +30,7 @@ use insights_store::{AccountId, StoreError, catalog::Catalog};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+pub use audit::{AuditLine, AuditQuery, Origin, Way};
 pub use factor::{Factor, Proof, Setup};
 pub use fingerprint::{FingerprintError, format_fingerprint, parse_fingerprint};
 pub use letters::SignUp;
@@ -152,9 +154,12 @@ impl Accounts {
     }
 
     /// Sets a password without the old one; for the operator's command line. Ends all sessions of the account.
-    pub async fn reset_password(&self, id: AccountId, password: String) -> Result<(), AccountError> {
+    pub async fn reset_password(&self, id: AccountId, password: String, now_us: i64) -> Result<(), AccountError> {
         let hash = self.passwords.hash(password).await?;
-        Ok(self.catalog.set_password_hash(id, hash, None).await?)
+        self.catalog.set_password_hash(id, hash, None).await?;
+        let act = audit::Act::done("account.password", "the password was set, and all sessions were ended");
+        self.keep(id, Origin::OPERATOR, act, now_us).await;
+        Ok(())
     }
 
     /// Where people reach the manager; empty when that was not said.

@@ -63,7 +63,7 @@ impl Accounts {
                 .map_err(room)?;
             format!("tenant {id} was named {name}")
         };
-        self.tell(scope, Told::new("account.tenant_named", text), now_us).await;
+        self.tell(scope, Told::new("account.tenant_named", "site.tenant", text), now_us).await;
         Ok(())
     }
 

@@ -3,9 +3,14 @@
 
 use insights_store::{AccountId, SiteId};
 
+use super::Origin;
+
 /// Who has signed in, by whatever means.
 pub trait Signed {
     fn account(&self) -> AccountId;
+
+    /// Where they ask from.
+    fn origin(&self) -> Origin;
 
     /// Whether a site of the account is theirs to see.
     fn sees(&self, _site: SiteId) -> bool {
@@ -24,11 +29,12 @@ pub trait Signed {
 pub struct SiteScope {
     account: AccountId,
     site: SiteId,
+    origin: Origin,
 }
 
 impl SiteScope {
-    pub(in crate::accounts) fn new(account: AccountId, site: SiteId) -> Self {
-        Self { account, site }
+    pub(in crate::accounts) fn new(account: AccountId, site: SiteId, origin: Origin) -> Self {
+        Self { account, site, origin }
     }
 
     pub fn site(&self) -> SiteId {
@@ -37,5 +43,10 @@ impl SiteScope {
 
     pub fn account(&self) -> AccountId {
         self.account
+    }
+
+    /// Where its owner asks from.
+    pub fn origin(&self) -> Origin {
+        self.origin
     }
 }

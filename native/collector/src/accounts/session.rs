@@ -5,7 +5,9 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use insights_store::{AccountId, catalog::WebSession};
 use sha2::{Digest, Sha256};
 
-use super::{AccountError, Accounts, Proof, Signed, Visitor, check_name};
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::{AccountError, Accounts, Origin, Proof, Signed, Visitor, audit::Act, check_name};
 
 /// How long a session lives: a working week.
 pub const SESSION_US: i64 = 7 * 24 * 3_600_000_000;
@@ -23,12 +25,18 @@ pub struct Session {
     pub created_us: i64,
     pub expires_us: i64,
     pub(super) used_us: i64,
+    /// Where it is used from.
+    address: IpAddr,
     token_hash: [u8; 32],
 }
 
 impl Signed for Session {
     fn account(&self) -> AccountId {
         self.account
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::manager(self.address)
     }
 
     fn session_hash(&self) -> Option<&[u8; 32]> {
@@ -40,6 +48,11 @@ impl Session {
     /// A value that is different for each session and not its token, for example to derive a token against cross-site requests from.
     pub fn token_hash(&self) -> &[u8; 32] {
         &self.token_hash
+    }
+
+    /// The session as it is used from there now.
+    pub fn from_address(self, address: IpAddr) -> Self {
+        Self { address, ..self }
     }
 }
 
@@ -63,19 +76,23 @@ impl Accounts {
         let account = self.catalog.account_by_email(email).await?;
         let hash = account.as_ref().map(|account| account.password_hash.clone());
         let right = self.passwords.verify(password, hash).await?;
-        let Some(account) = account.filter(|_| right) else {
+        let Some(account) = account.as_ref().filter(|_| right) else {
             self.throttle.lock().failed(email, client, now_us);
+            if let Some(account) = account {
+                let act = Act::refused("session.in", format!("a wrong password was typed {}", with(&visitor)));
+                self.keep_later(account.id, Origin::manager(client), act, now_us);
+            }
             return Err(AccountError::Refused);
         };
-        if let Some(ticket) = self.ticket(&account, now_us).await? {
+        if let Some(ticket) = self.ticket(account, now_us).await? {
             return Err(AccountError::CodeNeeded { ticket });
         }
         self.throttle.lock().succeeded(email);
-        self.begin_session(account.id, visitor, now_us).await
+        self.begin_session(account.id, visitor, "the password", now_us).await
     }
 
     /// A session of somebody who has shown everything that is asked for.
-    pub(super) async fn begin_session(&self, account: AccountId, visitor: Visitor, now_us: i64) -> Result<SignIn, AccountError> {
+    pub(super) async fn begin_session(&self, account: AccountId, visitor: Visitor, how: &str, now_us: i64) -> Result<SignIn, AccountError> {
         let token = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
         let expires_us = now_us + SESSION_US;
         let session = WebSession {
@@ -85,9 +102,11 @@ impl Accounts {
             expires_us,
             used_us: now_us,
             client: visitor.address.to_string(),
-            browser: visitor.browser,
+            browser: visitor.browser.clone(),
         };
         self.catalog.create_session(session, MOST_SESSIONS).await?;
+        let act = Act::done("session.in", format!("signed in with {how}, {}", with(&visitor)));
+        self.keep(account, Origin::manager(visitor.address), act, now_us).await;
         Ok(SignIn { token, expires_us })
     }
 
@@ -101,19 +120,24 @@ impl Accounts {
             created_us: session.created_us,
             expires_us: session.expires_us,
             used_us: session.used_us,
+            address: session.client.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
             token_hash: session.token_hash,
         }))
     }
 
-    pub async fn sign_out(&self, session: &Session) -> Result<(), AccountError> {
+    pub async fn sign_out(&self, session: &Session, now_us: i64) -> Result<(), AccountError> {
         self.catalog.delete_session(session.token_hash).await?;
+        self.done(session, "session.out", "signed out", now_us).await;
         Ok(())
     }
 
     /// Changes the name that the menu shows.
-    pub async fn rename(&self, session: &Session, name: &str) -> Result<(), AccountError> {
+    pub async fn rename(&self, session: &Session, name: &str, now_us: i64) -> Result<(), AccountError> {
         check_name(name)?;
-        Ok(self.catalog.rename_account(session.account, name.trim().to_owned()).await?)
+        self.catalog.rename_account(session.account, name.trim().to_owned()).await?;
+        self.done(session, "account.name", format!("the name is {} now", name.trim()), now_us)
+            .await;
+        Ok(())
     }
 
     /// Changes the password and ends all other sessions of the account.
@@ -129,7 +153,10 @@ impl Accounts {
         let hash = self.passwords.hash(new).await?;
         self.confirm(session, &visitor.into(), proof, now_us).await?;
         self.catalog.set_password_hash(session.account, hash, Some(session.token_hash)).await?;
-        Ok(self.catalog.delete_tokens_of(session.account).await?)
+        self.catalog.delete_tokens_of(session.account).await?;
+        let text = "the password was changed, and all other sessions were ended";
+        self.done(session, "account.password", text, now_us).await;
+        Ok(())
     }
 
     /// Deletes the account with its sites. Connections of their gateways are closed.
@@ -155,12 +182,33 @@ impl Accounts {
         let hash = self.catalog.account(session.account).await?.map(|account| account.password_hash);
         if !self.passwords.verify(proof.password, hash).await? {
             self.throttle.lock().failed(&session.email, client, now_us);
+            let act = Act::refused("account.confirm", "a wrong password was typed to confirm a change");
+            self.keep(session.account, Origin::manager(client), act, now_us).await;
             return Err(AccountError::WrongPassword);
         }
         if self.has_second_factor(session).await? {
-            self.check_code(session.account, visitor, &proof.code, now_us).await?;
+            let checked = self.check_code(session.account, visitor, &proof.code, now_us).await;
+            if matches!(checked, Err(AccountError::WrongCode)) {
+                let act = Act::refused("account.confirm", "a wrong code was typed to confirm a change");
+                self.keep(session.account, Origin::manager(client), act, now_us).await;
+            }
+            checked?;
         }
         Ok(())
+    }
+
+    /// Keeps what was done with a session.
+    pub(super) async fn done(&self, session: &Session, what: &'static str, text: impl Into<String>, now_us: i64) {
+        self.keep(session.account, session.origin(), Act::done(what, text), now_us).await;
+    }
+}
+
+/// With which program.
+fn with(visitor: &Visitor) -> String {
+    if visitor.browser.is_empty() {
+        "in a program without a name".to_owned()
+    } else {
+        format!("in {}", visitor.browser)
     }
 }
 

@@ -54,14 +54,22 @@ impl Accounts {
             .iter()
             .find(|one| bool::from(id(&one.token_hash).as_bytes().ct_eq(wanted.as_bytes())));
         match found {
-            Some(one) => Ok(self.catalog.delete_session(one.token_hash).await?),
+            Some(one) => {
+                let ended = self.catalog.delete_session(one.token_hash).await?;
+                let text = format!("a session was ended that was last used from {}", one.client);
+                self.done(session, "session.ended", text, now_us).await;
+                Ok(ended)
+            }
             None => Ok(false),
         }
     }
 
     /// Ends all sessions of the account but this one, and says how many they were.
-    pub async fn end_other_sessions(&self, session: &Session) -> Result<usize, AccountError> {
-        Ok(self.catalog.delete_sessions_of(session.account(), Some(*session.token_hash())).await?)
+    pub async fn end_other_sessions(&self, session: &Session, now_us: i64) -> Result<usize, AccountError> {
+        let ended = self.catalog.delete_sessions_of(session.account(), Some(*session.token_hash())).await?;
+        self.done(session, "session.ended", format!("all other sessions were ended: {ended}"), now_us)
+            .await;
+        Ok(ended)
     }
 
     /// Notes that a session is in use. That it can't be noted is no reason to refuse anybody.

@@ -79,7 +79,7 @@ impl Accounts {
             seconds => format!("every {seconds} s"),
         };
         let text = format!("the site is to send {on}; meters {every}");
-        self.tell(scope, Told::new("account.settings", text), now_us).await;
+        self.tell(scope, Told::new("account.settings", "site.settings", text), now_us).await;
         Ok(())
     }
 }

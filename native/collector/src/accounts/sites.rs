@@ -7,7 +7,7 @@ use insights_store::{
 };
 use serde::Serialize;
 
-use super::{AccountError, Accounts, Session, Signed, SiteScope, check_name, events::Told, format_fingerprint, parse_fingerprint};
+use super::{AccountError, Accounts, Origin, Session, Signed, SiteScope, check_name, events::Told, format_fingerprint, parse_fingerprint};
 
 /// The trial plan: one site.
 pub const TRIAL_SITES: usize = 1;
@@ -49,7 +49,11 @@ impl Accounts {
     /// The account's sites that they may see, by name.
     pub async fn sites(&self, who: &impl Signed) -> Result<Vec<SiteInfo>, AccountError> {
         let sites = self.catalog.sites_of(who.account()).await?;
-        Ok(sites.into_iter().filter(|site| who.sees(site.id)).map(info).collect())
+        Ok(sites
+            .into_iter()
+            .filter(|site| who.sees(site.id))
+            .map(|site| info(site, who.origin()))
+            .collect())
     }
 
     /// The key to a site's data, if their account owns the site. Sites of others don't exist, as far as they are told.
@@ -60,7 +64,7 @@ impl Accounts {
             .await?
             .is_some_and(|found| found.account == who.account() && found.deleted_us.is_none() && who.sees(site));
         if own {
-            Ok(SiteScope::new(who.account(), site))
+            Ok(SiteScope::new(who.account(), site, who.origin()))
         } else {
             Err(AccountError::NoSite)
         }
@@ -68,7 +72,11 @@ impl Accounts {
 
     /// A site's own facts.
     pub async fn site(&self, scope: &SiteScope) -> Result<SiteInfo, AccountError> {
-        self.catalog.site(scope.site()).await?.map(info).ok_or(AccountError::NoSite)
+        self.catalog
+            .site(scope.site())
+            .await?
+            .map(|site| info(site, scope.origin()))
+            .ok_or(AccountError::NoSite)
     }
 
     /// Adds a site within the plan.
@@ -76,7 +84,10 @@ impl Accounts {
         if self.catalog.sites_of(session.account()).await?.len() >= TRIAL_SITES {
             return Err(AccountError::TooManySites(TRIAL_SITES));
         }
-        self.create_site(session.account(), name, TRIAL_QUOTA_BYTES, now_us).await
+        let id = self.create_site(session.account(), name, TRIAL_QUOTA_BYTES, now_us).await?;
+        self.done(session, "site.added", format!("the site {} was added", name.trim()), now_us)
+            .await;
+        Ok(id)
     }
 
     /// Adds a site of any account; for the operator's command line.
@@ -131,7 +142,8 @@ impl Accounts {
         }
         self.register_fingerprint(scope.site(), fingerprint, label, now_us).await?;
         let text = format!("fingerprint {} was added", format_fingerprint(&fingerprint));
-        self.tell(scope, Told::new("account.fingerprint_added", text), now_us).await;
+        self.tell(scope, Told::new("account.fingerprint_added", "site.fingerprint", text), now_us)
+            .await;
         Ok(())
     }
 
@@ -156,7 +168,8 @@ impl Accounts {
         let deleted = self.remove_fingerprint(scope.site(), fingerprint).await?;
         if deleted {
             let text = format!("fingerprint {} was deleted", format_fingerprint(&fingerprint));
-            self.tell(scope, Told::new("account.fingerprint_deleted", text), now_us).await;
+            self.tell(scope, Told::new("account.fingerprint_deleted", "site.fingerprint", text), now_us)
+                .await;
         }
         Ok(deleted)
     }
@@ -169,12 +182,12 @@ impl Accounts {
     }
 }
 
-fn info(site: Site) -> SiteInfo {
+fn info(site: Site, origin: Origin) -> SiteInfo {
     SiteInfo {
         id: site.id,
         name: site.name,
         created_us: site.created_us,
         quota_bytes: site.quota_bytes,
-        scope: SiteScope::new(site.account, site.id),
+        scope: SiteScope::new(site.account, site.id, origin),
     }
 }

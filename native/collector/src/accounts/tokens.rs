@@ -3,14 +3,14 @@
 
 //! Tokens of the API: what programs sign in with. Each has its scopes, perhaps a choice of sites, perhaps an end.
 
-use std::{collections::BTreeSet, fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, net::IpAddr, str::FromStr};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use insights_store::{AccountId, SiteId, StoreError, catalog::ApiToken};
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
-use super::{AccountError, Accounts, Proof, Session, Signed, Visitor, check_name, session::hash_token};
+use super::{AccountError, Accounts, Origin, Proof, Session, Signed, Visitor, Way, check_name, session::hash_token};
 
 /// Tokens of an account: a page shows them all.
 pub const MOST_TOKENS: usize = 50;
@@ -130,12 +130,20 @@ pub struct TokenInfo {
 #[derive(Clone, Debug)]
 pub struct Bearer {
     account: AccountId,
+    address: IpAddr,
     pub token: TokenInfo,
 }
 
 impl Signed for Bearer {
     fn account(&self) -> AccountId {
         self.account
+    }
+
+    fn origin(&self) -> Origin {
+        Origin {
+            address: Some(self.address),
+            way: Way::Token(self.token.id),
+        }
     }
 
     fn sees(&self, site: SiteId) -> bool {
@@ -169,6 +177,7 @@ impl Accounts {
         self.confirm(session, &visitor.into(), proof, now_us).await?;
         let text = format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; TOKEN_BYTES]>()));
         let scopes: Vec<_> = wanted.scopes.iter().map(|scope| scope.name()).collect();
+        let said = format!("the token {} was made, for {}", wanted.name.trim(), scopes.join(", "));
         let token = ApiToken {
             id: Uuid::new_v4(),
             account: session.account(),
@@ -182,9 +191,11 @@ impl Accounts {
             client: String::new(),
         };
         match self.catalog.create_api_token(token, MOST_TOKENS).await {
-            Err(StoreError::Taken(_)) => Err(AccountError::NoRoom),
-            other => Ok(other.map(|()| text)?),
+            Err(StoreError::Taken(_)) => return Err(AccountError::NoRoom),
+            other => other?,
         }
+        self.done(session, "token.made", said, now_us).await;
+        Ok(text)
     }
 
     /// All tokens of the account, the newest first; those that are over are shown until they are deleted.
@@ -193,8 +204,13 @@ impl Accounts {
     }
 
     /// False when the account has none of this id.
-    pub async fn revoke_token(&self, session: &Session, id: Uuid) -> Result<bool, AccountError> {
-        Ok(self.catalog.delete_api_token(session.account(), id).await?.is_some())
+    pub async fn revoke_token(&self, session: &Session, id: Uuid, now_us: i64) -> Result<bool, AccountError> {
+        let Some(token) = self.catalog.delete_api_token(session.account(), id).await? else {
+            return Ok(false);
+        };
+        let text = format!("the token {} was revoked", token.name);
+        self.done(session, "token.revoked", text, now_us).await;
+        Ok(true)
     }
 
     /// Who shows this token; `None` when it is none, is over or revoked.
@@ -213,6 +229,7 @@ impl Accounts {
         }
         Ok(Some(Bearer {
             account: found.account,
+            address: visitor.address,
             token: info(found),
         }))
     }

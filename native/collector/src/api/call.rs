@@ -13,7 +13,7 @@ use insights_store::{Period, SiteId};
 
 use super::Problem;
 use crate::{
-    accounts::{Accounts, Bearer, Scope, Session, Signed, SiteScope, TenantNames},
+    accounts::{Accounts, Bearer, Origin, Scope, Session, Signed, SiteScope, TenantNames},
     query::{flows::SiteNames, params::Params, scoped::ScopedStore},
     site::Site,
     web::{self, App},
@@ -65,6 +65,13 @@ impl Signed for Who {
         match self {
             Who::Session(session) => session.account(),
             Who::Token(bearer) => bearer.account(),
+        }
+    }
+
+    fn origin(&self) -> Origin {
+        match self {
+            Who::Session(session) => session.origin(),
+            Who::Token(bearer) => bearer.origin(),
         }
     }
 

@@ -40,6 +40,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/api/v1/account", get(account::about))
         .route("/api/v1/account/sessions", get(account::sessions))
         .route("/api/v1/account/tokens", get(account::tokens))
+        .route("/api/v1/account/audit", get(account::audit))
         .route("/api/v1/sites", get(account::sites))
         .route("/api/v1/sites/{site}/gateways", get(site::gateways))
         .route("/api/v1/sites/{site}/settings", get(site::settings).put(site::set_settings))

@@ -125,7 +125,7 @@ pub(super) async fn account(dir: &Path, key: &Path, command: AccountCommand) -> 
         }
         AccountCommand::ResetSecondFactor { email } => {
             let account = find_account(accounts.catalog(), &email).await?;
-            let word = if accounts.reset_second_factor(account.id).await? {
+            let word = if accounts.reset_second_factor(account.id, now_us()).await? {
                 "has none any more"
             } else {
                 "had none"
@@ -135,7 +135,7 @@ pub(super) async fn account(dir: &Path, key: &Path, command: AccountCommand) -> 
         AccountCommand::Passwd { email, password } => {
             let account = find_account(accounts.catalog(), &email).await?;
             let (password, made) = password.read()?;
-            accounts.reset_password(account.id, password.clone()).await?;
+            accounts.reset_password(account.id, password.clone(), now_us()).await?;
             say(format_args!("password of {email} set, its sessions ended"))?;
             if made {
                 say(format_args!("password: {password}"))?;

@@ -18,7 +18,7 @@ use super::{
     assets,
     error::{WebError, sentence},
     html,
-    session::{self, Client},
+    session::{self, Asking, Client},
 };
 use crate::accounts::{AccountError, MIN_PASSWORD, SignUp};
 
@@ -90,10 +90,15 @@ pub(crate) async fn welcome_page(Query(letter): Query<Letter>) -> Result<Respons
     welcome_form(&letter.token, String::new())
 }
 
-pub(crate) async fn welcome(State(app): State<App>, headers: HeaderMap, Form(form): Form<Letter>) -> Result<Response, WebError> {
+pub(crate) async fn welcome(
+    State(app): State<App>,
+    Asking(visitor): Asking,
+    headers: HeaderMap,
+    Form(form): Form<Letter>,
+) -> Result<Response, WebError> {
     session::same_origin(&headers)?;
     open(&app)?;
-    match app.accounts.confirm_sign_up(&form.token, form.password, app.now_us()).await {
+    match app.accounts.confirm_sign_up(&form.token, form.password, visitor, app.now_us()).await {
         Ok(()) => Ok(Redirect::to("/sign-in?done=opened").into_response()),
         Err(error) => welcome_form(&form.token, told(error)?),
     }
@@ -120,9 +125,18 @@ pub(crate) async fn reset_page(Query(letter): Query<Letter>) -> Result<Response,
     reset_form(&letter.token, String::new())
 }
 
-pub(crate) async fn reset(State(app): State<App>, headers: HeaderMap, Form(form): Form<Letter>) -> Result<Response, WebError> {
+pub(crate) async fn reset(
+    State(app): State<App>,
+    Asking(visitor): Asking,
+    headers: HeaderMap,
+    Form(form): Form<Letter>,
+) -> Result<Response, WebError> {
     session::same_origin(&headers)?;
-    match app.accounts.set_forgotten_password(&form.token, form.password, app.now_us()).await {
+    match app
+        .accounts
+        .set_forgotten_password(&form.token, form.password, visitor, app.now_us())
+        .await
+    {
         Ok(()) => Ok(Redirect::to("/sign-in?done=password").into_response()),
         Err(error) => reset_form(&form.token, told(error)?),
     }
@@ -132,9 +146,14 @@ pub(crate) async fn email_page(Query(letter): Query<Letter>) -> Result<Response,
     email_form(&letter.token, String::new())
 }
 
-pub(crate) async fn email(State(app): State<App>, headers: HeaderMap, Form(form): Form<Letter>) -> Result<Response, WebError> {
+pub(crate) async fn email(
+    State(app): State<App>,
+    Asking(visitor): Asking,
+    headers: HeaderMap,
+    Form(form): Form<Letter>,
+) -> Result<Response, WebError> {
     session::same_origin(&headers)?;
-    match app.accounts.confirm_email(&form.token, app.now_us()).await {
+    match app.accounts.confirm_email(&form.token, visitor, app.now_us()).await {
         Ok(()) => Ok(Redirect::to("/account?done=email").into_response()),
         Err(error) => email_form(&form.token, told(error)?),
     }

@@ -84,6 +84,7 @@ pub fn router(app: App) -> Router {
         .route("/account/second-factor/disable", post(account::disable_factor))
         .route("/account/tokens", get(account::tokens_page).post(account::make_token))
         .route("/account/tokens/revoke", post(account::revoke_token))
+        .route("/account/audit", get(account::audit_page))
         .route("/account/fingerprints", post(account::add_fingerprint))
         .route(
             "/account/fingerprints/delete",

@@ -42,11 +42,12 @@ pub(crate) async fn session_of(parts: &Parts, app: &App) -> Result<Option<accoun
     let Some(token) = cookie(&parts.headers, app.secure) else {
         return Ok(None);
     };
-    let found = app.accounts.session(&token, app.now_us()).await?;
-    if let Some(session) = &found {
-        app.accounts.session_used(session, &visitor(parts), app.now_us()).await;
-    }
-    Ok(found)
+    let Some(session) = app.accounts.session(&token, app.now_us()).await? else {
+        return Ok(None);
+    };
+    let visitor = visitor(parts);
+    app.accounts.session_used(&session, &visitor, app.now_us()).await;
+    Ok(Some(session.from_address(visitor.address)))
 }
 
 #[derive(Template)]
@@ -173,7 +174,7 @@ pub(crate) async fn sign_out(
     Form(form): Form<CsrfForm>,
 ) -> Result<Response, WebError> {
     guard(&session, &headers, &form.csrf)?;
-    app.accounts.sign_out(&session).await?;
+    app.accounts.sign_out(&session, app.now_us()).await?;
     Ok(([(header::SET_COOKIE, set_cookie(&app, "", 0))], Redirect::to("/sign-in")).into_response())
 }
 

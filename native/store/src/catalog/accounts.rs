@@ -149,6 +149,8 @@ impl Catalog {
             tx.execute("DELETE FROM api_tokens WHERE account = ?", [id.0.as_bytes()])
                 .map_err(failed("revoke tokens"))?;
             forget_factor(tx, id)?;
+            tx.execute("DELETE FROM audit WHERE account = ?", [id.0.as_bytes()])
+                .map_err(failed("forget what was done to an account"))?;
             tx.execute(
                 "DELETE FROM site_keys WHERE site IN (SELECT id FROM sites WHERE account = ?)",
                 [id.0.as_bytes()],

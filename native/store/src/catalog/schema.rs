@@ -364,6 +364,18 @@ const STEPS: &[&str] = &[
     CREATE TRIGGER site_bytes_no_event AFTER DELETE ON events BEGIN
         UPDATE site_bytes SET bytes = bytes - length(OLD.text) - length(OLD.fields) - 200 WHERE site = OLD.site;
     END;",
+    // 14
+    "CREATE TABLE audit (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        account BLOB NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+        at_us INTEGER NOT NULL,
+        what TEXT NOT NULL,
+        done INTEGER NOT NULL,
+        site BLOB,
+        said TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX audit_account ON audit (account, id);
+    CREATE INDEX audit_time ON audit (at_us);",
 ];
 
 /// The first form in which names and addresses are sealed.

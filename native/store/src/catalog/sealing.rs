@@ -15,6 +15,7 @@ use crate::StoreError;
 pub(super) const EMAIL: &[u8] = b"account email ";
 pub(super) const NAME: &[u8] = b"account name ";
 pub(super) const FACTOR: &[u8] = b"second factor ";
+pub(super) const AUDIT: &[u8] = b"audit ";
 pub(super) const TOKEN_EMAIL: &[u8] = b"link email ";
 pub(super) const TOKEN_PAYLOAD: &[u8] = b"link payload ";
 pub(super) const SESSION_CLIENT: &[u8] = b"session client ";
@@ -52,6 +53,7 @@ const COLUMNS: &[Column] = &[
     },
     column("account_tokens", "token_hash", "token_hash", "payload", TOKEN_PAYLOAD),
     column("second_factors", "account", "account", "secret", FACTOR),
+    column("audit", "id", "hex(account) || ' ' || at_us || ' ' || what", "said", AUDIT),
     column("web_sessions", "token_hash", "token_hash", "client", SESSION_CLIENT),
     column("api_tokens", "id", "id", "client", API_TOKEN_CLIENT),
     column("alerts", "id", "id", "acknowledged_by", ACKNOWLEDGED_BY),

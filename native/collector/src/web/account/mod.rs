@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The MidoInsights authors
 
-//! The account: details, password, keys of its sites, second factor, sessions, tokens of the API.
+//! The account: details, password, keys of its sites, second factor, sessions, tokens of the API, audit log.
 
+mod audit;
 mod factor;
 mod overview;
 mod sessions;
@@ -17,6 +18,7 @@ use super::{
 };
 use crate::accounts::{AccountError, Session};
 
+pub(crate) use audit::page as audit_page;
 pub(crate) use factor::{
     begin as begin_factor, cancel as cancel_factor, confirm as confirm_factor, disable as disable_factor, page as factor_page, renew as renew_codes,
 };
@@ -43,11 +45,12 @@ struct Frame {
 
 impl Frame {
     /// Path and name.
-    const TABS: [(&'static str, &'static str); 4] = [
+    const TABS: [(&'static str, &'static str); 5] = [
         ("/account", "Account"),
         ("/account/second-factor", "Second factor"),
         ("/account/sessions", "Sessions"),
         ("/account/tokens", "API tokens"),
+        ("/account/audit", "Audit log"),
     ];
 
     async fn new(app: &App, session: &Session, tab: &'static str, done: &'static str, error: String) -> Result<Self, WebError> {

@@ -162,7 +162,13 @@ pub(crate) async fn rename(
     Form(form): Form<NameForm>,
 ) -> Result<Response, WebError> {
     session::guard(&session, &headers, &form.csrf)?;
-    outcome(&app, &session, app.accounts.rename(&session, &form.name).await, "/account?done=name").await
+    outcome(
+        &app,
+        &session,
+        app.accounts.rename(&session, &form.name, app.now_us()).await,
+        "/account?done=name",
+    )
+    .await
 }
 
 pub(crate) async fn password(

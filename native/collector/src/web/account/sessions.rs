@@ -93,7 +93,7 @@ pub(crate) async fn end(
         .iter()
         .any(|one| one.current && one.id == form.id);
     if own {
-        app.accounts.sign_out(&session).await?;
+        app.accounts.sign_out(&session, app.now_us()).await?;
         return Ok(([(header::SET_COOKIE, session::forget_cookie(&app))], Redirect::to("/sign-in?done=ended")).into_response());
     }
     // One that ended by itself meanwhile is ended as well.
@@ -108,7 +108,7 @@ pub(crate) async fn end_others(
     Form(form): Form<EndForm>,
 ) -> Result<Response, WebError> {
     session::guard(&session, &headers, &form.csrf)?;
-    app.accounts.end_other_sessions(&session).await?;
+    app.accounts.end_other_sessions(&session, app.now_us()).await?;
     Ok(Redirect::to("/account/sessions?done=others").into_response())
 }
 

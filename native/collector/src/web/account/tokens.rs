@@ -133,7 +133,7 @@ pub(crate) async fn revoke(
     session::guard(&session, &headers, &form.csrf)?;
     let id = form.id.parse().map_err(|_| WebError::NotFound("There is no such token.".to_owned()))?;
     // One that somebody else revoked meanwhile is revoked as well.
-    app.accounts.revoke_token(&session, id).await?;
+    app.accounts.revoke_token(&session, id, app.now_us()).await?;
     Ok(Redirect::to("/account/tokens?done=revoked").into_response())
 }
 

@@ -66,7 +66,7 @@ pub(crate) async fn act(ctx: Ctx, headers: HeaderMap, Form(form): Form<ActForm>)
     };
     let id = form.alert.parse().unwrap_or(0);
     match alerts(&ctx).act(&ctx.scope, id, deed, ctx.now_us).await {
-        Ok(()) => {}
+        Ok(()) => ctx.app.accounts.alert_handled(&ctx.scope, id, done, ctx.now_us).await,
         Err(AlertError::NoAlert) => done = "gone",
         Err(AlertError::Store(error)) => return Err(error.into()),
         Err(error) => return Err(bad(&error)),
