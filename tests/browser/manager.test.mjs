@@ -39,6 +39,7 @@ async function places(context) {
     "flows", `flows?filter=result+%3D+dropped&flow=${flows[0].id}`, "flows?filter=src.prt+%3D+5", "flows?filter=ttl+%3D+1", "flows?period=2001-01-01",
     "flows/top", "flows/top?by=src.network,dst.network,dst.port&filter=proto+%3D+tcp", "flows/top?filter=src.prt+%3D+5",
     "reports", "reports?type=total", "reports?type=networks&top=5", "reports?period=2001-01-01", "events?kind=account", "events?kind=alert", "alerts", "alerts?view=history", "alerts?view=rules", "alerts?view=receivers", "alerts/1", "alerts/2",
+    "alerts/rules/new", "alerts/rules/new?filter=result+%3D+dropped&amount=1&minutes=1", "alerts/rules/new?measure=bits", `alerts/rules/new?measure=packets_in&in=port:${vm.id}&amount=10`, "alerts/rules/new?filter=src.prt+%3D+5",
     "trace", `trace?port=${vm.id}&dst=203.0.113.9`, `trace?port=${vm.id}&dst=nobody`, `trace?flow=${flows[0].id}`, `what-if?rule=${rules[0].id}`, `what-if?rule=${rules[1].id}&edit=drop`,
     "events", "site", "site/gateways/aa000000-0000-4000-8000-000000000004", "search?q=vm", "search",
   ];
@@ -527,6 +528,44 @@ test("a rule that every site has is switched off and on", async () => {
   await page.getByRole("button", { name: "VTEP error: on, switch off" }).waitFor();
   await page.goto(at("events?kind=account&period=last+15+minutes"));
   assert.match(await page.locator(".rows.events").textContent(), /the rule VTEP error was switched off/);
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
+
+test("a filter of the flow history becomes a rule, which is changed and deleted", async () => {
+  const { page, context, at, complaints } = await signedIn(browser, server);
+  await page.goto(at("flows?filter=result+%3D+dropped"));
+  await page.getByRole("link", { name: "Alert me on this" }).click();
+  await page.getByRole("heading", { name: "New rule" }).waitFor();
+  assert.equal(await page.getByLabel("Filter, for flow records").inputValue(), "result = dropped");
+  assert.notEqual(await page.getByLabel("Figure, percent or times").inputValue(), "", "a threshold is proposed");
+  assert.equal(await page.locator(".preview").count(), 2);
+  await page.getByLabel("Name", { exact: true }).fill("Drops of the lab");
+  await page.getByLabel("Figure, percent or times").fill("0");
+  await page.getByLabel("For so many minutes").fill("1");
+  await page.getByRole("button", { name: "Preview" }).click();
+  await page.waitForURL(/amount=0/);
+  assert.match(await page.locator(".preview").first().textContent(), /[1-9]\d* alert/);
+  assert.ok(await page.locator(".preview .alarm").count() > 0);
+  await page.getByRole("button", { name: "Save the rule" }).click();
+  assert.match(await page.getByRole("status").textContent(), /The rule is kept/);
+  const row = page.locator("#own li", { hasText: "Drops of the lab" });
+  assert.match(await row.textContent(), /Flow records of result = dropped: above 0 records a minute for 60.s/);
+  await row.getByRole("button", { name: /switch off/ }).click();
+  await row.getByRole("button", { name: /switch on/ }).click();
+  await row.getByRole("button", { name: /switch off/ }).waitFor();
+  await row.getByRole("link", { name: "Drops of the lab" }).click();
+  await page.getByLabel("Trouble is when it").selectOption("absent");
+  await page.getByLabel("It is").selectOption("critical");
+  await page.getByRole("button", { name: "Preview" }).click();
+  await page.waitForURL(/is=absent/);
+  await page.getByRole("button", { name: "Save the rule" }).click();
+  await page.getByRole("status").waitFor();
+  assert.match(await row.textContent(), /critical.*none for 60.s/s);
+  await row.getByRole("link", { name: "Drops of the lab" }).click();
+  await page.locator(".head summary").click();
+  await page.getByRole("button", { name: "Delete the rule" }).click();
+  await page.getByText("None yet.").waitFor();
   assert.deepEqual(complaints, []);
   await context.close();
 });

@@ -45,6 +45,12 @@ impl Accounts {
         self.tell(scope, told, now_us).await;
     }
 
+    /// A rule of alerts was made, changed or deleted.
+    pub async fn rule_changed(&self, scope: &SiteScope, name: &str, what: &str, now_us: i64) {
+        let told = Told::new("account.alert_rule", "alert.rule", format!("the rule {name} was {what}"));
+        self.tell(scope, told, now_us).await;
+    }
+
     /// A receiver of alerts was added or deleted.
     pub async fn receiver_changed(&self, scope: &SiteScope, name: &str, what: &str, now_us: i64) {
         let told = Told::new(

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use insights_store::StoreError;
+use insights_store::{SiteId, StoreError, catalog::Catalog};
 
 use super::{AccountError, Accounts, SiteScope, check_name, events::Told};
 
@@ -26,6 +26,11 @@ const FILTER: &str = "filter";
 pub struct TenantNames(BTreeMap<String, String>);
 
 impl TenantNames {
+    /// Those of a site, for parts of the service that look at sites by themselves.
+    pub(crate) async fn of_site(catalog: &Catalog, site: SiteId) -> Result<Self, StoreError> {
+        Ok(Self(catalog.notes(site, TENANT).await?.into_iter().collect()))
+    }
+
     /// The name that people gave it.
     pub fn get(&self, id: &str) -> Option<&str> {
         self.0.get(id).map(String::as_str)
@@ -42,8 +47,7 @@ impl TenantNames {
 
 impl Accounts {
     pub async fn tenant_names(&self, scope: &SiteScope) -> Result<TenantNames, AccountError> {
-        let notes = self.catalog.notes(scope.site(), TENANT).await?;
-        Ok(TenantNames(notes.into_iter().collect()))
+        Ok(TenantNames::of_site(&self.catalog, scope.site()).await?)
     }
 
     /// Gives a tenant a name; an empty one takes it away.

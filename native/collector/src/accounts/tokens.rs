@@ -33,19 +33,21 @@ pub enum Scope {
     Reports,
     Events,
     Alerts,
+    AlertsAdmin,
     Site,
     SiteAdmin,
     Account,
 }
 
 impl Scope {
-    pub const ALL: [Scope; 9] = [
+    pub const ALL: [Scope; 10] = [
         Scope::Topology,
         Scope::Traffic,
         Scope::Flows,
         Scope::Reports,
         Scope::Events,
         Scope::Alerts,
+        Scope::AlertsAdmin,
         Scope::Site,
         Scope::SiteAdmin,
         Scope::Account,
@@ -59,6 +61,7 @@ impl Scope {
             Scope::Reports => "reports",
             Scope::Events => "events",
             Scope::Alerts => "alerts",
+            Scope::AlertsAdmin => "alerts-admin",
             Scope::Site => "site",
             Scope::SiteAdmin => "site-admin",
             Scope::Account => "account",
@@ -74,6 +77,7 @@ impl Scope {
             Scope::Reports => "volumes by tenant and network",
             Scope::Events => "events of the site",
             Scope::Alerts => "alerts, their history and rules",
+            Scope::AlertsAdmin => "make, change and delete rules of alerts",
             Scope::Site => "gateways, balance of records, switches, fingerprints",
             Scope::SiteAdmin => "change switches and fingerprints",
             Scope::Account => "sessions and tokens of the account",

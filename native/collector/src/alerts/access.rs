@@ -12,11 +12,12 @@ use uuid::Uuid;
 use super::{
     machine::MOST_OPEN,
     notices::{Format, MOST_TARGETS, PostError, Webhook},
+    own::{self, Definition, DefinitionError, MOST_OWN},
     rules::{BUILT_IN, BuiltIn, built_in},
 };
 use crate::accounts::SiteScope;
 
-/// Rules of a site, those that all sites have included: each costs a question every few seconds.
+/// Rules of a site, those that all sites have included: [`MOST_OWN`] that people made, and the built-in ones.
 pub const MOST_RULES: usize = 100;
 
 /// Longest silence: what is silent longer is better switched off.
@@ -41,6 +42,10 @@ pub enum AlertError {
     Key,
     #[error("there is room for {MOST_TARGETS} receivers; delete one first")]
     NoRoom,
+    #[error(transparent)]
+    Definition(#[from] DefinitionError),
+    #[error("there is room for {MOST_OWN} rules of your own; delete one first")]
+    NoRuleRoom,
     #[error("read or write alerts")]
     Store(#[from] StoreError),
 }
@@ -62,6 +67,15 @@ pub enum NewReceiver {
 pub struct RuleInfo {
     pub rule: &'static BuiltIn,
     pub enabled: bool,
+}
+
+/// A rule that people of the site made.
+#[derive(Clone, Debug)]
+pub struct OwnRule {
+    pub id: String,
+    pub enabled: bool,
+    pub changed_us: i64,
+    pub definition: Definition,
 }
 
 /// Alerts and rules of all sites, each opened by its key. Cheap to clone.
@@ -204,16 +218,83 @@ impl Alerts {
             .collect())
     }
 
-    /// Switches a rule on or off. The open alerts of one that is off end at the next look.
-    pub async fn switch_rule(&self, scope: &SiteScope, id: &str, enabled: bool, now_us: i64) -> Result<(), AlertError> {
+    /// Rules that people made, by name.
+    pub async fn own_rules(&self, scope: &SiteScope) -> Result<Vec<OwnRule>, StoreError> {
+        let kept = self.catalog.alert_rules(scope.site()).await?;
+        let mut rules: Vec<OwnRule> = kept.into_iter().filter_map(own_rule).collect();
+        rules.sort_by(|a, b| (&a.definition.name, &a.id).cmp(&(&b.definition.name, &b.id)));
+        Ok(rules)
+    }
+
+    pub async fn own_rule(&self, scope: &SiteScope, id: &str) -> Result<Option<OwnRule>, StoreError> {
+        let kept = self.catalog.alert_rules(scope.site()).await?;
+        Ok(kept.into_iter().find(|rule| rule.id == id).and_then(own_rule))
+    }
+
+    /// Makes a rule, or makes the one of this id another; gives its id. Whether what it names is there is for the caller to ask: it may come and go.
+    pub async fn save_rule(&self, scope: &SiteScope, id: Option<&str>, definition: &Definition, now_us: i64) -> Result<String, AlertError> {
+        definition.check()?;
+        let (id, enabled) = match id {
+            Some(id) => {
+                let kept = self.own_rule(scope, id).await?.ok_or(AlertError::NoRule)?;
+                (kept.id, kept.enabled)
+            }
+            None => (format!("{}{}", own::PREFIX, Uuid::new_v4().simple()), true),
+        };
+        let definition = Definition {
+            name: definition.name.trim().to_owned(),
+            filter: definition.filter.trim().to_owned(),
+            ..definition.clone()
+        };
         let rule = StoredRule {
-            id: built_in(id).ok_or(AlertError::NoRule)?.id.to_owned(),
+            id: id.clone(),
             enabled,
-            definition: String::new(),
+            // Plain data with finite figures: it can always be written.
+            definition: serde_json::to_string(&definition).unwrap_or_default(),
             changed_us: now_us,
         };
-        Ok(self.catalog.set_alert_rule(scope.site(), rule, MOST_RULES).await?)
+        match self.catalog.set_alert_rule(scope.site(), rule, MOST_OWN).await {
+            Err(StoreError::Taken(_)) => Err(AlertError::NoRuleRoom),
+            other => Ok(other.map(|()| id)?),
+        }
     }
+
+    /// The name that it had. Its open alerts end at the next look.
+    pub async fn delete_rule(&self, scope: &SiteScope, id: &str) -> Result<String, AlertError> {
+        let kept = self.own_rule(scope, id).await?.ok_or(AlertError::NoRule)?;
+        let gone = self.catalog.delete_alert_rule(scope.site(), kept.id).await?;
+        gone.map(|_| kept.definition.name).ok_or(AlertError::NoRule)
+    }
+
+    /// Switches a rule on or off and gives its name. The open alerts of one that is off end at the next look.
+    pub async fn switch_rule(&self, scope: &SiteScope, id: &str, enabled: bool, now_us: i64) -> Result<String, AlertError> {
+        let (name, definition, most) = match (built_in(id), self.own_rule(scope, id).await?) {
+            (Some(rule), _) => (rule.name.to_owned(), String::new(), MOST_RULES - MOST_OWN),
+            (None, Some(own)) => {
+                let definition = serde_json::to_string(&own.definition).unwrap_or_default();
+                (own.definition.name, definition, MOST_OWN)
+            }
+            (None, None) => return Err(AlertError::NoRule),
+        };
+        let rule = StoredRule {
+            id: id.to_owned(),
+            enabled,
+            definition,
+            changed_us: now_us,
+        };
+        self.catalog.set_alert_rule(scope.site(), rule, most).await?;
+        Ok(name)
+    }
+}
+
+fn own_rule(stored: StoredRule) -> Option<OwnRule> {
+    let definition = serde_json::from_str(&stored.definition).ok()?;
+    own::is_own(&stored.id).then_some(OwnRule {
+        id: stored.id,
+        enabled: stored.enabled,
+        changed_us: stored.changed_us,
+        definition,
+    })
 }
 
 /// Somebody looks after it already.

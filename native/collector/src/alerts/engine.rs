@@ -17,6 +17,7 @@ use tokio::{sync::watch, task::JoinHandle};
 use super::{
     EVERY,
     machine::{MOST_OPEN, Machine, Others, RuleFacts},
+    own::OwnRules,
     service::{self, GatewaysNow},
     topology,
 };
@@ -80,6 +81,7 @@ struct Watched {
     mark: Option<Mark>,
     topology_next: Option<Instant>,
     quota: Option<(Instant, Option<RuleFacts>)>,
+    own: OwnRules,
     failing: bool,
 }
 
@@ -158,13 +160,7 @@ async fn look(parts: &EngineParts, site: &catalog::Site, watched: &mut Watched, 
             machine
         }
     };
-    let off: Vec<String> = catalog
-        .alert_rules(site.id)
-        .await?
-        .into_iter()
-        .filter(|rule| !rule.enabled)
-        .map(|rule| rule.id)
-        .collect();
+    let stored = catalog.alert_rules(site.id).await?;
     let gateways = GatewaysNow {
         keys: catalog.fingerprints(site.id).await?.into_iter().map(|key| key.fingerprint).collect(),
         live: parts.gateways.live_of(site.id),
@@ -179,7 +175,8 @@ async fn look(parts: &EngineParts, site: &catalog::Site, watched: &mut Watched, 
     facts.extend(gateways.certificates(parts.certificate_until_us));
     facts.extend(service::losses(&losses, &gateways.known));
     facts.extend(quota_facts(parts, site, watched).await);
-    facts.retain(|facts| !off.contains(&facts.rule));
+    facts.extend(watched.own.facts(parts, site, &stored, &gateways).await?);
+    facts.retain(|facts| !stored.iter().any(|rule| !rule.enabled && rule.id == facts.rule));
     let changes = machine.step(now_us, &facts);
     let losses_to = losses.last().map(|(id, _)| *id);
     if !changes.is_empty() || losses_to.is_some() {

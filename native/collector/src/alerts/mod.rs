@@ -5,6 +5,7 @@
 //!
 //! [`Engine`] looks at each site every few seconds: it collects facts ([`topology`], [`service`]), gives them to the site's [`machine`], and writes
 //! what changed in one transaction. The machine moves on only when that was written, so nothing is told twice or forgotten, whatever is killed.
+//! Rules that people make ([`own`]) are judged over minutes of roll-ups and go through the same machine.
 //! What [`notices`] are to be sent is written in the same transaction, and [`Courier`] sends it until it was taken.
 //! People reach alerts through [`Alerts`], with the key to their site.
 
@@ -12,6 +13,7 @@ mod access;
 mod engine;
 mod machine;
 mod notices;
+mod own;
 mod rules;
 mod service;
 mod topology;
@@ -24,9 +26,10 @@ use uuid::Uuid;
 
 use crate::site::Kind;
 
-pub use access::{AlertError, Alerts, MOST_RULES, NewReceiver, RuleInfo};
+pub use access::{AlertError, Alerts, MOST_RULES, NewReceiver, OwnRule, RuleInfo};
 pub use engine::{Engine, EngineOptions, EngineParts};
 pub use notices::{AllowedPrefix, Courier, CourierParts, Format, MOST_TARGETS, PostError, Webhook};
+pub use own::{Condition, Definition, DefinitionError, MOST_MINUTES, MOST_OWN, Measure, Preview, PreviewError, PreviewParts, Span, Within, is_own};
 pub use rules::{BUILT_IN, BuiltIn, built_in};
 
 /// How often a site is looked at.
@@ -44,6 +47,9 @@ pub struct About {
     pub name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
+    /// Name of the rule, where people made it: it may be gone when the alert is read.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub rule: String,
 }
 
 impl About {
@@ -53,6 +59,7 @@ impl About {
             id: Some(id),
             name,
             tenant,
+            rule: String::new(),
         }
     }
 
@@ -61,7 +68,7 @@ impl About {
             kind: "gateway".to_owned(),
             id: Some(gateway.id),
             name: gateway.name.clone(),
-            tenant: None,
+            ..Self::default()
         }
     }
 

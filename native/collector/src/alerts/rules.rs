@@ -33,7 +33,9 @@ pub(super) const MEMBER_INACTIVE: &str = "pool-member-inactive";
 pub(super) const QUOTA_NEARING: &str = "quota-nearing";
 pub(super) const CERTIFICATE_EXPIRING: &str = "certificate-expiring";
 
-pub const BUILT_IN: [BuiltIn; 10] = [
+pub(super) const DROPS_UNUSUAL: &str = "drops-unusual";
+
+pub const BUILT_IN: [BuiltIn; 11] = [
     BuiltIn {
         id: HOST_DOWN,
         name: "Host down",
@@ -110,6 +112,14 @@ pub const BUILT_IN: [BuiltIn; 10] = [
         id: CERTIFICATE_EXPIRING,
         name: "Certificate expiring",
         says: "A gateway's certificate, or that of the service, ends within 30 days; critical within seven.",
+        level: Level::Warning,
+        hold_us: 0,
+        clear_us: 60 * SECOND,
+    },
+    BuiltIn {
+        id: DROPS_UNUSUAL,
+        name: "Drops above the usual",
+        says: "More than 100 flow records were dropped in five minutes, and three times the most of the day before.",
         level: Level::Warning,
         hold_us: 0,
         clear_us: 60 * SECOND,

@@ -64,26 +64,6 @@ pub(super) async fn one(call: Call<AlertsRead>, Path((_, id)): Path<(String, Str
     Ok(Json(body))
 }
 
-/// The rules, and whether they are on.
-pub(super) async fn rules(call: Call<AlertsRead>) -> Result<Json<Value>, Problem> {
-    let rules = alerts(&call).rules(&call.scope).await?;
-    let rules: Vec<Value> = rules
-        .iter()
-        .map(|info| {
-            json!({
-                "id": info.rule.id,
-                "name": info.rule.name,
-                "about": info.rule.says,
-                "level": info.rule.level,
-                "hold_us": info.rule.hold_us,
-                "clear_us": info.rule.clear_us,
-                "enabled": info.enabled,
-            })
-        })
-        .collect();
-    Ok(Json(json!({ "rules": rules })))
-}
-
 fn alert_json(alert: &StoredAlert) -> Value {
     let told = |pair: &Option<(i64, String)>, name: &str| pair.as_ref().map(|(at_us, text)| json!({ "at_us": at_us, name: text }));
     json!({

@@ -50,6 +50,7 @@ needs! {
     SiteRead Some(Scope::Site), false;
     SiteAdmin Some(Scope::SiteAdmin), true;
     AlertsRead Some(Scope::Alerts), false;
+    AlertsAdmin Some(Scope::AlertsAdmin), true;
     AccountRead Some(Scope::Account), false;
 }
 

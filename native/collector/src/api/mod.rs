@@ -11,6 +11,7 @@ mod balance;
 mod call;
 mod events;
 mod flows;
+mod rules;
 mod site;
 mod topology;
 mod trace;
@@ -20,7 +21,7 @@ use axum::{
     Router,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::{delete, get},
+    routing::{delete, get, post},
 };
 use serde_json::json;
 
@@ -28,10 +29,11 @@ use std::collections::BTreeSet;
 
 use crate::{
     accounts::{AccountError, Scope},
+    alerts::AlertError,
     web::App,
 };
 
-use call::{AccountRead, AlertsRead, Anything, Call, Caller, Events, Flows, Reports, SiteAdmin, SiteRead, Topology, Traffic};
+use call::{AccountRead, AlertsAdmin, AlertsRead, Anything, Call, Caller, Events, Flows, Reports, SiteAdmin, SiteRead, Topology, Traffic};
 pub(crate) use flows::flow_json;
 
 /// All routes of the API.
@@ -56,7 +58,12 @@ pub(crate) fn routes() -> Router<App> {
         .route("/api/v1/sites/{site}/flows/{flow}", get(flows::one))
         .route("/api/v1/sites/{site}/flows/{flow}/cause", get(flows::cause))
         .route("/api/v1/sites/{site}/alerts", get(alerts::list))
-        .route("/api/v1/sites/{site}/alerts/rules", get(alerts::rules))
+        .route("/api/v1/sites/{site}/alerts/rules", get(rules::list).post(rules::add))
+        .route("/api/v1/sites/{site}/alerts/rules/preview", post(rules::preview))
+        .route(
+            "/api/v1/sites/{site}/alerts/rules/{rule}",
+            get(rules::one).put(rules::change).delete(rules::remove),
+        )
         .route("/api/v1/sites/{site}/alerts/{alert}", get(alerts::one))
         .route("/api/v1/sites/{site}/balance", get(balance::balance))
         .route("/api/v1/sites/{site}/trace", get(trace::trace))
@@ -161,6 +168,17 @@ impl From<AccountError> for Problem {
                 "the service's log says why",
             ),
             AccountError::Taken(_) => Self::of(StatusCode::CONFLICT, "there already", error.to_string()),
+            other => Self::of(StatusCode::BAD_REQUEST, "that can't be done", other.to_string()),
+        }
+    }
+}
+
+impl From<AlertError> for Problem {
+    fn from(error: AlertError) -> Self {
+        match error {
+            AlertError::Store(error) => error.into(),
+            AlertError::NoRule | AlertError::NoAlert | AlertError::NoReceiver => Self::not_found(error.to_string()),
+            AlertError::NoRuleRoom | AlertError::NoRoom => Self::of(StatusCode::CONFLICT, "no room", error.to_string()),
             other => Self::of(StatusCode::BAD_REQUEST, "that can't be done", other.to_string()),
         }
     }

@@ -4,7 +4,7 @@
 //! The store as pages and API see it: through the key to one site.
 
 use insights_store::{
-    FlowId, Path, PathId, Period, Store, StoreError,
+    FlowId, Path, PathId, Period, SiteId, Store, StoreError,
     catalog::{EventQuery, Gateway, HopCount, StoredEvent, StoredLoss},
     query::{
         Bin, DropsQuery, FlowPage, FlowQuery, HistogramQuery, HitsQuery, MeterQuery, MeterSeries, MeterTotal, RuleDrops, RuleHits, StoredFlow, Top,
@@ -42,6 +42,11 @@ pub struct ScopedStore {
 impl ScopedStore {
     pub fn scope(&self) -> &SiteScope {
         &self.scope
+    }
+
+    /// What the scope opens, for parts of the service that look at sites by themselves, too.
+    pub(crate) fn parts(&self) -> (&Store, SiteId) {
+        (&self.store, self.scope.site())
     }
 
     /// A page of flows, newest first.

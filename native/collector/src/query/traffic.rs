@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use insights_store::{
-    MeterKey, Period, StoreError,
+    MeterKey, Period, SiteId, Store, StoreError,
     query::{Budget, MeterPoint, MeterQuery, MeterTotal, TotalsOf, TotalsQuery},
 };
 use uuid::Uuid;
@@ -52,6 +52,19 @@ pub struct Traffic {
 
 /// Sums of groups of meters over a period; a meter may be in several groups.
 pub async fn lines(store: &ScopedStore, period: Period, step_us: i64, now_us: i64, groups: &[Vec<MeterKey>]) -> Result<Traffic, StoreError> {
+    let (store, site) = store.parts();
+    lines_of(store, site, period, step_us, now_us, groups).await
+}
+
+/// The same for rules of alerts, which look at a site without anybody asking.
+pub(crate) async fn lines_of(
+    store: &Store,
+    site: SiteId,
+    period: Period,
+    step_us: i64,
+    now_us: i64,
+    groups: &[Vec<MeterKey>],
+) -> Result<Traffic, StoreError> {
     let mut places: HashMap<&MeterKey, Vec<usize>> = HashMap::new();
     for (group, keys) in groups.iter().enumerate() {
         for key in keys {
@@ -71,7 +84,7 @@ pub async fn lines(store: &ScopedStore, period: Period, step_us: i64, now_us: i6
             step_us,
             budget: Budget::default(),
         };
-        for series in store.meters(query).await? {
+        for series in store.series().meters(site, query).await?.value {
             for point in &series.points {
                 let Ok(at) = usize::try_from((point.start_us - start_us) / step_us) else {
                     continue;

@@ -12,6 +12,8 @@ pub(crate) enum Unit {
     Packets,
     /// Flow records in a second.
     Records,
+    /// The same in a minute.
+    RecordsMinute,
 }
 
 impl Unit {
@@ -36,6 +38,7 @@ impl Unit {
             ),
             // Records are few enough to be counted one by one.
             Unit::Records => (1.0, "per s".to_owned()),
+            Unit::RecordsMinute => (1.0, "per min".to_owned()),
         }
     }
 }

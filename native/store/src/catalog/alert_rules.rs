@@ -38,13 +38,14 @@ impl Catalog {
         .await
     }
 
-    /// Writes a rule, or over the one of this id. Fails with [`StoreError::Taken`] when it would be a new one above `most`.
+    /// Writes a rule, or over the one of this id. Fails with [`StoreError::Taken`] when it would be a new one above `most` of its sort: those of the
+    /// site alone, or those that all sites have.
     pub async fn set_alert_rule(&self, site: SiteId, rule: StoredRule, most: usize) -> Result<(), StoreError> {
         self.write(move |tx| {
             let others: i64 = tx
                 .query_row(
-                    "SELECT count(*) FROM alert_rules WHERE site = ?1 AND id <> ?2",
-                    params![site.0.as_bytes(), rule.id],
+                    "SELECT count(*) FROM alert_rules WHERE site = ?1 AND id <> ?2 AND (definition = '') = (?3 = '')",
+                    params![site.0.as_bytes(), rule.id, rule.definition],
                     |row| row.get(0),
                 )
                 .map_err(StoreError::catalog("count rules of alerts"))?;

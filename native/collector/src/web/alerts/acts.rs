@@ -83,15 +83,12 @@ pub(crate) async fn act(ctx: Ctx, headers: HeaderMap, Form(form): Form<ActForm>)
 pub(crate) async fn switch(ctx: Ctx, headers: HeaderMap, Form(form): Form<RuleForm>) -> Result<Response, WebError> {
     ctx.guard(&headers, &form.csrf)?;
     let on = form.to == "on";
-    match alerts(&ctx).switch_rule(&ctx.scope, &form.rule, on, ctx.now_us).await {
-        Ok(()) => {}
+    let name = match alerts(&ctx).switch_rule(&ctx.scope, &form.rule, on, ctx.now_us).await {
+        Ok(name) => name,
         Err(AlertError::Store(error)) => return Err(error.into()),
         Err(error) => return Err(bad(&error)),
-    }
-    ctx.app
-        .accounts
-        .rule_switched(&ctx.scope, &super::row::rule_name(&form.rule), on, ctx.now_us)
-        .await;
+    };
+    ctx.app.accounts.rule_switched(&ctx.scope, &name, on, ctx.now_us).await;
     let done = if on { "on" } else { "off" };
     Ok(Redirect::to(&ctx.link("alerts", &[("view", "rules"), ("done", done)])).into_response())
 }

@@ -7,6 +7,7 @@ mod acts;
 mod one;
 mod receivers;
 mod row;
+mod rule;
 
 use askama::Template;
 use axum::response::Response;
@@ -20,12 +21,13 @@ use super::{
     table::{csv_line, csv_response},
     units,
 };
-use crate::alerts::{Alerts, Format};
+use crate::alerts::{Alerts, Format, MOST_OWN};
 
 pub(crate) use acts::{act, switch};
 pub(crate) use one::page as one;
 pub(crate) use receivers::change as change_receiver;
 pub(crate) use row::Row;
+pub(crate) use rule::{change as change_rule, edit as edit_rule, link as rule_link, new as new_rule};
 
 /// Resolved alerts of a page.
 const PAGE: usize = 100;
@@ -42,6 +44,9 @@ struct Page {
     older: Option<String>,
     newest: Option<String>,
     rules: Vec<RuleRow>,
+    own: Vec<OwnRow>,
+    new_rule: String,
+    most_own: usize,
     receivers: Vec<receivers::Receiver>,
     waiting: usize,
     formats: Vec<(&'static str, &'static str)>,
@@ -57,6 +62,18 @@ struct RuleRow {
     id: &'static str,
     name: &'static str,
     says: &'static str,
+    state: &'static str,
+    word: &'static str,
+    enabled: bool,
+    open: usize,
+}
+
+struct OwnRow {
+    id: String,
+    href: String,
+    name: String,
+    says: String,
+    place: String,
     state: &'static str,
     word: &'static str,
     enabled: bool,
@@ -107,6 +124,7 @@ async fn show(ctx: &Ctx, view: &'static str, error: String) -> Result<Response, 
         _ => {}
     }
     let rules = alerts.rules(&ctx.scope).await?;
+    let own = alerts.own_rules(&ctx.scope).await?;
     let receivers = alerts.receivers(&ctx.scope).await?;
     let tab = |title, slug: &'static str, count: usize| {
         let href = ctx.link("alerts", &[("view", if slug == "open" { "" } else { slug })]);
@@ -117,7 +135,7 @@ async fn show(ctx: &Ctx, view: &'static str, error: String) -> Result<Response, 
         tabs: vec![
             tab("Open", "open", open.len()),
             tab("History", "history", 0),
-            tab("Rules", "rules", rules.len()),
+            tab("Rules", "rules", rules.len() + own.len()),
             tab("Receivers", "receivers", receivers.len()),
         ],
         receivers: receivers.iter().map(|target| receivers::Receiver::new(ctx, target)).collect(),
@@ -137,6 +155,22 @@ async fn show(ctx: &Ctx, view: &'static str, error: String) -> Result<Response, 
                 open: open.iter().filter(|alert| alert.rule == info.rule.id).count(),
             })
             .collect(),
+        own: own
+            .iter()
+            .map(|rule| OwnRow {
+                href: ctx.to(&format!("alerts/rules/{}", rule.id)),
+                name: rule.definition.name.clone(),
+                says: rule.definition.says(),
+                place: rule::place_words(ctx, &rule.definition.scope),
+                state: row::state(rule.definition.level),
+                word: row::word(rule.definition.level),
+                enabled: rule.enabled,
+                open: open.iter().filter(|alert| alert.rule == rule.id).count(),
+                id: rule.id.clone(),
+            })
+            .collect(),
+        new_rule: ctx.to("alerts/rules/new"),
+        most_own: MOST_OWN,
         view,
         rows,
         older,
@@ -153,6 +187,8 @@ async fn show(ctx: &Ctx, view: &'static str, error: String) -> Result<Response, 
             "added" => "The receiver is there. Test it: a test arrives within seconds.",
             "tested" => "A test is on its way; how it went shows here within seconds.",
             "deleted" => "The receiver is gone, with what waited for it.",
+            "saved" => "The rule is kept; it is looked at every minute.",
+            "gone-rule" => "The rule is gone; its open alerts end within seconds.",
             "on" => "The rule is on; it looks again within seconds.",
             "off" => "The rule is off; its open alerts end within seconds.",
             _ => "",

@@ -7,12 +7,9 @@ use askama::Template;
 use axum::{extract::Path, response::Response};
 use insights_store::{Period, catalog::StoredAlert};
 
-use super::{
-    Row,
-    row::{about_link, rule_name},
-};
+use super::{Row, row::about_link};
 use crate::{
-    alerts::{About, built_in},
+    alerts::{About, Measure, OwnRule, Within, built_in},
     query::params,
     site::Kind,
     web::{context::Ctx, error::WebError, frame::Frame, html, units},
@@ -28,7 +25,7 @@ struct Page {
     row: Row,
     list: String,
     act: String,
-    says: &'static str,
+    says: String,
     facts: Vec<(&'static str, String)>,
     links: Vec<(&'static str, String)>,
     acts: Vec<Line>,
@@ -52,6 +49,8 @@ pub(crate) async fn page(ctx: Ctx, Path((_, id)): Path<(String, String)>) -> Res
         return Err(WebError::NotFound(text.to_owned()));
     };
     let row = Row::new(&ctx, &alert);
+    // It may be gone, or another by now.
+    let own = super::alerts(&ctx).own_rule(&ctx.scope, &alert.rule).await?;
     let fact = |name, value: &str| (!value.is_empty()).then(|| (name, value.to_owned()));
     let facts = [
         fact("Rule", &row.rule),
@@ -85,20 +84,24 @@ pub(crate) async fn page(ctx: Ctx, Path((_, id)): Path<(String, String)>) -> Res
         by: act.by.unwrap_or_default(),
     });
     html(&Page {
-        links: links(&ctx, &alert),
+        links: links(&ctx, &alert, own.as_ref()),
         facts: facts.into_iter().flatten().collect(),
         acts: acts.collect(),
         list: ctx.to("alerts"),
         act: format!("{}/alerts/act", ctx.base()),
-        says: built_in(&alert.rule).map_or("", |rule| rule.says),
+        says: match (built_in(&alert.rule), &own) {
+            (Some(rule), _) => rule.says.to_owned(),
+            (None, Some(own)) => own.definition.says(),
+            (None, None) => String::new(),
+        },
         open: alert.resolved.is_none(),
-        frame: Frame::new(&ctx, format!("Alert: {}", rule_name(&alert.rule)), "alerts").await?,
+        frame: Frame::new(&ctx, format!("Alert: {}", row.rule), "alerts").await?,
         row,
     })
 }
 
 /// Pages of the moment that the alert is about.
-fn links(ctx: &Ctx, alert: &StoredAlert) -> Vec<(&'static str, String)> {
+fn links(ctx: &Ctx, alert: &StoredAlert, own: Option<&OwnRule>) -> Vec<(&'static str, String)> {
     let about = About::parse(&alert.says.about);
     let until_us = alert.resolved.as_ref().map_or(ctx.now_us, |(at_us, _)| *at_us);
     let from_us = (alert.since_us - AROUND_US).max(0);
@@ -112,6 +115,12 @@ fn links(ctx: &Ctx, alert: &StoredAlert) -> Vec<(&'static str, String)> {
         ctx.link(path, &own)
     };
     let mut links = Vec::new();
+    if let Some(rule) = own {
+        links.push(("Its rule", ctx.to(&format!("alerts/rules/{}", rule.id))));
+        if rule.definition.measure == Measure::Records && rule.definition.scope == Within::Site {
+            links.push(("Flows then", at("flows", &[("filter", &rule.definition.filter)])));
+        }
+    }
     if let (Some(id), Some(kind)) = (about.id, Kind::from_slug(&about.kind)) {
         links.push(("Its page", about_link(ctx, &about)));
         if matches!(kind, Kind::Host | Kind::Port) {

@@ -53,7 +53,7 @@ impl Row {
                 (None, None) => word(alert.says.level),
             },
             text: alert.says.text.clone(),
-            rule: rule_name(&alert.rule),
+            rule: rule_name(&alert.rule, &about),
             about_link: about_link(ctx, &about),
             about: match about.kind.as_str() {
                 "site" => "this site".to_owned(),
@@ -94,8 +94,12 @@ pub(super) fn word(level: Level) -> &'static str {
     }
 }
 
-pub(super) fn rule_name(id: &str) -> String {
-    built_in(id).map_or_else(|| id.to_owned(), |rule| rule.name.to_owned())
+pub(super) fn rule_name(id: &str, about: &About) -> String {
+    match built_in(id) {
+        Some(rule) => rule.name.to_owned(),
+        None if about.rule.is_empty() => id.to_owned(),
+        None => about.rule.clone(),
+    }
 }
 
 /// The page of what an alert is about; empty when it has none.

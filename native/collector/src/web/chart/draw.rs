@@ -47,6 +47,10 @@ pub(super) fn plot(chart: &Chart, out: &mut String) {
         let (x, width) = band(chart, gap.from_us, gap.to_us);
         put!(out, "<rect class=\"gap\" x=\"{x}%\" width=\"{width}%\" y=\"0\" height=\"{inner}\"/>");
     }
+    for alarm in &chart.alarms {
+        let (x, width) = band(chart, alarm.from_us, alarm.to_us);
+        put!(out, "<rect class=\"alarm\" x=\"{x}%\" width=\"{width}%\" y=\"0\" height=\"{inner}\"/>");
+    }
     if chart.is_empty() {
         put!(out, "<rect class=\"nodata\" x=\"0\" y=\"0\" width=\"100%\" height=\"{inner}\"/>");
         put!(out, "<text class=\"m\" x=\"50%\" y=\"{}\">no data in this period</text>", inner / 2 + 4);
@@ -57,6 +61,10 @@ pub(super) fn plot(chart: &Chart, out: &mut String) {
         );
         shapes(chart, &scale, factor, out);
         out.push_str("</svg>");
+    }
+    if let Some(limit) = chart.limit {
+        let y = (scale.place(limit / factor) * f64::from(inner)).round();
+        put!(out, "<line class=\"limit\" x1=\"0\" x2=\"100%\" y1=\"{y}\" y2=\"{y}\"/>");
     }
     completeness_band(chart, inner, out);
     for (at, tick) in axis::time_ticks(chart.period).into_iter().enumerate() {

@@ -106,6 +106,10 @@ pub(crate) struct Chart {
     /// What the hatched spans mean, in words; empty when the period is complete.
     pub(crate) lost: String,
     pub(crate) marks: Vec<Mark>,
+    /// Spans of alerts.
+    pub(crate) alarms: Vec<Gap>,
+    /// A line across, in the chart's unit.
+    pub(crate) limit: Option<f64>,
     /// Where a chosen span leads to: a URL with `{from}` and `{to}` in it. Empty: no brush.
     pub(crate) zoom: String,
     /// Below the line, how many times enlarged.
@@ -160,6 +164,8 @@ impl Chart {
             gaps: Vec::new(),
             lost: String::new(),
             marks: Vec::new(),
+            alarms: Vec::new(),
+            limit: None,
             zoom: String::new(),
             enlarge_below: 1.0,
             hint: String::new(),

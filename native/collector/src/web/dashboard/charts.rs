@@ -6,12 +6,14 @@
 use insights_store::{FlowFilter, MeterKey, StreamKind, query::Bin};
 
 use crate::{
+    alerts::{Measure, Within},
     query::{
         flows,
         traffic::{self, Line},
     },
     site::PortKind,
     web::{
+        alerts::rule_link,
         chart::{self, Chart, Gap, Look, Series},
         context::Ctx,
         error::WebError,
@@ -28,16 +30,20 @@ pub(super) struct ChartCard {
     pub(super) title: &'static str,
     pub(super) note: &'static str,
     pub(super) href: String,
+    /// The form of a rule over what it shows; empty for none.
+    pub(super) alert: String,
     pub(super) body: String,
 }
 
 pub(super) async fn charts(ctx: &Ctx) -> Result<[ChartCard; 3], WebError> {
     let ([north_south, total], records) = tokio::try_join!(traffic_charts(ctx), record_chart(ctx, FlowFilter::all()))?;
-    let card = |id, title, note, href, chart: &Chart| ChartCard {
+    let rule = |measure| rule_link(ctx, measure, "", &Within::Site);
+    let card = |id, title, note, href, alert, chart: &Chart| ChartCard {
         id,
         title,
         note,
         href,
+        alert,
         body: chart.html(),
     };
     let records_note = if records.enlarge_below > 1.0 {
@@ -47,9 +53,23 @@ pub(super) async fn charts(ctx: &Ctx) -> Result<[ChartCard; 3], WebError> {
     };
     let uplinks = ctx.link("virtual/ports", &[("find", "uplink"), ("sort", "-traffic")]);
     Ok([
-        card("c-ns", "North-south traffic", "in above, out below", uplinks, &north_south),
-        card("c-total", "Total traffic", "stacked", ctx.link("reports", &[("type", "total")]), &total),
-        card("c-flows", "Flow records", records_note, ctx.to("flows"), &records),
+        card(
+            "c-ns",
+            "North-south traffic",
+            "in above, out below",
+            uplinks,
+            rule(Measure::Bits),
+            &north_south,
+        ),
+        card(
+            "c-total",
+            "Total traffic",
+            "stacked",
+            ctx.link("reports", &[("type", "total")]),
+            String::new(),
+            &total,
+        ),
+        card("c-flows", "Flow records", records_note, ctx.to("flows"), rule(Measure::Records), &records),
     ])
 }
 

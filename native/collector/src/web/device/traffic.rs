@@ -10,9 +10,11 @@ use uuid::Uuid;
 
 use super::{Device, Head};
 use crate::{
+    alerts::{Measure, Within},
     query::traffic,
     site::{Kind, PortKind, Site},
     web::{
+        alerts::rule_link,
         chart::{self, Chart, Gap, Look, Series},
         context::Ctx,
         dashboard::gap_text,
@@ -35,6 +37,7 @@ struct Page {
     head: Head,
     note: String,
     chart: String,
+    alert_link: String,
     bits: String,
     packets: String,
     in_packets: bool,
@@ -214,6 +217,15 @@ pub(crate) async fn page(ctx: &Ctx, device: &Device) -> Result<Response, WebErro
             format!("in above, out below the line · {}", groups.note)
         },
         chart: chart.html(),
+        alert_link: rule_link(
+            ctx,
+            if in_packets { Measure::Packets } else { Measure::Bits },
+            "",
+            &Within::Device {
+                kind: device.kind.slug().to_owned(),
+                id: device.id,
+            },
+        ),
         bits: ctx.here(&[("unit", "")]),
         packets: ctx.here(&[("unit", "packets")]),
         in_packets,

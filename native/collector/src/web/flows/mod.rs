@@ -21,6 +21,7 @@ use axum::{
 use insights_store::{FlowId, StreamKind};
 
 use super::{chart, context::Ctx, dashboard, error::WebError, frame::Frame, html, units};
+use crate::alerts::{Measure, Within};
 use crate::query::{
     filter::{self, complete::Completion},
     flows::{self, FlowRequest, RequestError},
@@ -42,6 +43,7 @@ struct Page {
     records_link: String,
     top_link: String,
     histogram: String,
+    alert_link: String,
     records: String,
     within: String,
     rows: Vec<rows::Row>,
@@ -111,6 +113,7 @@ pub(crate) async fn page(ctx: Ctx) -> Result<Response, WebError> {
         top_link: sibling(&ctx, "flows/top"),
         json_file: ctx.here(&[("format", "json"), ("after", ""), ("flow", "")]),
         histogram: histogram.html_compact(),
+        alert_link: super::alerts::rule_link(&ctx, Measure::Records, &request.expr.to_string(), &Within::Site),
         records: units::count(records),
         within: units::span(ctx.period.from_us, ctx.period.to_us),
         rows: page.flows.iter().map(|flow| rows::Row::new(&ctx, &request.expr, flow, chosen)).collect(),
@@ -156,6 +159,7 @@ async fn failed(ctx: &Ctx, error: &RequestError) -> Result<Response, WebError> {
         top_link: sibling(ctx, "flows/top"),
         json_file: ctx.here(&[]),
         histogram: String::new(),
+        alert_link: String::new(),
         records: "–".to_owned(),
         within: String::new(),
         rows: Vec::new(),
