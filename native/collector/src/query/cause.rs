@@ -164,6 +164,7 @@ fn judge(before: &Arc<Site>, after: &Arc<Site>, mut changes: Vec<Change>, packet
         }
     }
     let way = on_the_way(&old, &new, before, after);
+    let met = met(&old, &new);
     let all = changes.len();
     let mut suspects: Vec<Suspect> = changes
         .into_iter()
@@ -172,10 +173,12 @@ fn judge(before: &Arc<Site>, after: &Arc<Site>, mut changes: Vec<Change>, packet
             (decides || way.contains(&change.id)).then_some(Suspect { change, decides })
         })
         .collect();
-    // What decides first; of one moment the rule before its chain, what came or went before what only mentions it.
+    // What decides first; of one moment what the packet met itself before what came or went along with it, the rule before its chain, what came or
+    // went before what only mentions it.
     let rank = |suspect: &Suspect| {
         (
             !suspect.decides,
+            !met.contains(&suspect.change.id),
             suspect.change.kind != Kind::Rule,
             suspect.change.what == What::Changed,
             -suspect.change.at_us,
@@ -184,6 +187,17 @@ fn judge(before: &Arc<Site>, after: &Arc<Site>, mut changes: Vec<Change>, packet
     suspects.sort_by_key(rank);
     let others = all - suspects.len();
     (suspects, others)
+}
+
+/// Rules that held for the packet on either way, and routes that it took.
+fn met(old: &Trace, new: &Trace) -> HashSet<Uuid> {
+    let steps = old.steps.iter().chain(&new.steps);
+    let met = steps.filter_map(|step| match step {
+        Step::Rule { hit, .. } => hit.matched.then_some(hit.id),
+        Step::Routed { route, .. } => *route,
+        _ => None,
+    });
+    met.collect()
 }
 
 /// Everything that either way touched, with the hosts of its ports.
@@ -284,6 +298,27 @@ mod tests {
         assert_eq!(suspects.iter().filter(|suspect| suspect.decides).count(), 1);
         assert!(suspects.iter().any(|suspect| suspect.change.id == host));
         assert_eq!(suspects.len() + others, 3);
+    }
+
+    #[test]
+    fn of_two_rules_that_went_together_the_one_that_held_is_first() {
+        let before = golden_site();
+        let (port, packet, rule) = pair(&before);
+        // Neutron's rule for a port comes as two of MidoNet's, of which the other is for fragments.
+        let ids = before.ids_of_class("Rule").filter(|id| *id != rule);
+        let others: Vec<Uuid> = ids.take(3).collect();
+        let mut after = before.clone();
+        after.apply(&TopologyEffect::Delete {
+            path: format!("zoom/0/models/Rule/{rule}"),
+            at_us: 30,
+        });
+        let gone = others.iter().chain([&rule]);
+        let changes = gone.map(|id| change(&before, "Rule", *id, What::Deleted, 30)).collect();
+        let (suspects, _) = judge(&Arc::new(before), &Arc::new(after), changes, packet, port);
+        assert!(
+            suspects[0].change.id == rule && suspects.iter().all(|suspect| suspect.decides),
+            "{suspects:?}"
+        );
     }
 
     #[test]
