@@ -15,6 +15,7 @@ mod gateways;
 mod join;
 mod order;
 mod pins;
+mod reset;
 mod rows;
 mod snapshots;
 mod stories;
@@ -27,7 +28,7 @@ use std::{
 };
 
 use insights_store::{Store, StoreError};
-use quinn::{Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use quinn::{Endpoint, IdleTimeout, ServerConfig, TransportConfig, VarInt};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::watch;
 use tokio::{sync::Semaphore, task::JoinHandle};
@@ -132,6 +133,7 @@ impl Ingest {
             .await
             .map_err(IngestError::Store)?;
         let pins = Arc::new(Pins::load(parts.store.catalog()).await.map_err(IngestError::Store)?);
+        let known_again = reset::endpoint_config(&options.key);
         let tls = tls::server_config(options.certificates, options.key, pins.clone())?;
         let listen = |source| IngestError::Listen {
             address: options.listen,
@@ -139,7 +141,7 @@ impl Ingest {
         };
         let socket = std::net::UdpSocket::bind(options.listen).map_err(listen)?;
         let runtime = quinn::default_runtime().ok_or_else(|| listen(std::io::Error::other("no async runtime")))?;
-        let endpoint = Endpoint::new(EndpointConfig::default(), Some(quic_config(tls)), socket, runtime).map_err(listen)?;
+        let endpoint = Endpoint::new(known_again, Some(quic_config(tls)), socket, runtime).map_err(listen)?;
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let shared = Arc::new(Shared {
             parts,
