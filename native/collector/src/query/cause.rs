@@ -82,19 +82,27 @@ pub async fn cause(store: &ScopedStore, sites: &Sites, scope: &SiteScope, id: Fl
     let allowed_us = allowed.row.time_us;
     let first = first(store, Period::new(allowed_us, row.time_us + 1), with(Verdict::Dropped)).await?;
     let (dropped, dropped_us) = first.unwrap_or((id, row.time_us));
-    let period = Period::new(allowed_us - SLACK_US, dropped_us + 1);
-    let changes = sites.changes(scope, period, MAX_CHANGES + 1).await?;
-    let cut = changes.len() > MAX_CHANGES;
-    let (before, after) = (sites.at(scope, period.from_us).await?, sites.at(scope, dropped_us).await?);
-    let judged = tokio::task::spawn_blocking(move || judge(&before, &after, changes, recorded.packet, recorded.in_port));
-    let (suspects, others) = judged.await.unwrap_or_default();
-    Ok(Some(Cause {
+    let mut cause = Cause {
         allowed: Some((allowed.id.to_string(), allowed_us)),
         dropped: (dropped.to_string(), dropped_us),
-        suspects,
-        others,
-        cut,
-    }))
+        suspects: Vec::new(),
+        others: 0,
+        cut: false,
+    };
+    // What explains it at its own time comes before what was seen a moment later.
+    for late_us in [0, SLACK_US] {
+        let period = Period::new(allowed_us - SLACK_US, dropped_us + late_us + 1);
+        let changes = sites.changes(scope, period, MAX_CHANGES + 1).await?;
+        cause.cut = changes.len() > MAX_CHANGES;
+        let (before, after) = (sites.at(scope, period.from_us).await?, sites.at(scope, period.to_us - 1).await?);
+        let (packet, in_port) = (recorded.packet, recorded.in_port);
+        let judged = tokio::task::spawn_blocking(move || judge(&before, &after, changes, packet, in_port));
+        (cause.suspects, cause.others) = judged.await.unwrap_or_default();
+        if cause.suspects.iter().any(|suspect| suspect.decides) {
+            break;
+        }
+    }
+    Ok(Some(cause))
 }
 
 /// Records of the same sender, receiver and service.
