@@ -14,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use insights_cloudsim::{
     agent::sender,
     flood,
+    incident::{Incident, Script, Stage},
     plan::Plan,
     run::{Options, Simulation, write_topology},
     size::{Size, SizeArgs},
@@ -29,6 +30,8 @@ Examples:
     insights-cloudsim run --zookeeper 127.0.0.1:2181 --rate 500 --ledger-listen 127.0.0.1:9900
   The same cloud, where nothing happens and no record is lost to a full queue, for 10,000 records:
     insights-cloudsim run --seed 7 --calm --flat --queue-size 4096 --limit 10000 --ledger ledger.json --record-log records.txt
+  A calm cloud in which a host goes after half a minute and is back a minute later, as a line of incidents.txt says, \"30 host-stops 60\":
+    insights-cloudsim run --calm --script incidents.txt
   A topology of 100,000 objects, once more:
     insights-cloudsim topology --size large --reset
   How many records a recorder takes:
@@ -59,6 +62,8 @@ enum Command {
     Topology(CloudArgs),
     /// Send flow records to a recorder as fast as it takes them, and tell how fast that was
     Flood(FloodArgs),
+    /// Print the incidents that a script can name
+    Incidents,
     /// Print what gateways would read from the agents' meters over hours, without ZooKeeper and as fast as it can be told
     ///
     /// Lines of TAB-separated fields: `key`, number, name; `reading`, host id, begin and end in µs since the start, meters that the agent has;
@@ -172,6 +177,9 @@ struct RunArgs {
     /// Seconds between two events of the cloud's life, on average
     #[arg(long, value_name = "SECONDS", default_value_t = 20.0, conflicts_with = "calm")]
     life_interval: f64,
+    /// Play the incidents of this file: lines of seconds since the start, incident, and seconds that it lasts
+    #[arg(long, value_name = "FILE")]
+    script: Option<PathBuf>,
     /// Port of the meters on each host's address; 0 takes free ones
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     stats_port: u16,
@@ -203,8 +211,19 @@ pub(crate) fn main(cli: Cli) -> anyhow::Result<()> {
             Command::Topology(args) => topology(&args).await,
             Command::Flood(args) => flood(args).await,
             Command::Meters(args) => meters(&args),
+            Command::Incidents => incidents(),
         }
     })
+}
+
+fn incidents() -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let mut tell = || {
+        Incident::ALL
+            .iter()
+            .try_for_each(|incident| writeln!(out, "{:<18} {}", incident.slug(), incident.about()))
+    };
+    tell().context("print the incidents")
 }
 
 async fn topology(args: &CloudArgs) -> anyhow::Result<()> {
@@ -332,7 +351,15 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
         life: (!args.calm).then(|| Duration::from_secs_f64(args.life_interval)),
         ..options(&args.cloud, traffic)
     };
+    let script: Option<Script> = match &args.script {
+        Some(file) => {
+            let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+            Some(text.parse().with_context(|| format!("read {}", file.display()))?)
+        }
+        None => None,
+    };
     let simulation = Simulation::start(options).await?;
+    let player = script.map(|script| tokio::spawn(script.play(Stage::new(simulation.life(args.cloud.seed), args.cloud.seed))));
     if let Some(address) = simulation.ledger_address {
         log::info!("the ledger is at http://{address}/");
     }
@@ -346,6 +373,9 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
     tokio::select! {
         () = over => {}
         () = interrupted() => log::info!("ending the agents' sessions"),
+    }
+    if let Some(player) = player {
+        player.abort();
     }
     let (sent, made) = simulation.ledger.totals();
     simulation.stop().await;

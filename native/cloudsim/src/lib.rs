@@ -16,6 +16,7 @@
 //! | [`traffic`] | connections, and the flow records and meters that come of them |
 //! | [`agent`] | sessions, flow senders and meter end points |
 //! | [`life`] | what happens to the cloud while it runs |
+//! | [`incident`] | incidents by name, as a script plays them |
 //! | [`ledger`] | the truth about all of it |
 //! | [`flood`] | load without a cloud |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -24,6 +25,7 @@ pub mod agent;
 pub mod clock;
 pub mod flood;
 pub mod ids;
+pub mod incident;
 pub mod ledger;
 pub mod life;
 pub mod nsdb;

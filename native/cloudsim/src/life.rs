@@ -174,7 +174,7 @@ impl Life {
     }
 
     /// Writes what changed, and lets agents and traffic see it.
-    async fn apply(&mut self, told: String) -> bool {
+    pub(crate) async fn apply(&mut self, told: String) -> bool {
         let changes = self.plan.lock().zoom.take_changes();
         // What the plan has is what the NSDB must become: a server that is away is waited for.
         let mut waiting = false;
@@ -376,6 +376,23 @@ impl Life {
         Some(format!("floating address {fip} moved to port {port}"))
     }
 
+    /// Starts the agent of a host again; false where its address is not free yet.
+    pub(crate) async fn host_returns(&mut self, index: usize) -> bool {
+        let agent = &self.agents[index];
+        let port = self.stats_ports.get(&agent.host.id).copied().unwrap_or(0);
+        match listen(agent.address(), port).await {
+            Ok(listener) => {
+                agent.start(&self.context, listener, self.rng.random());
+                self.ledger.happened(clock::now_us(), format!("host {} returned", agent.host.name));
+                true
+            }
+            Err(error) => {
+                log::warn!("host {} can't return yet: {error}", agent.host.name);
+                false
+            }
+        }
+    }
+
     async fn remedy(&mut self, remedy: Remedy) {
         let told = match remedy {
             Remedy::PortUp(port) => {
@@ -387,18 +404,9 @@ impl Life {
                 format!("port {port} was set up")
             }
             Remedy::HostReturns(index) => {
-                let agent = &self.agents[index];
-                let port = self.stats_ports.get(&agent.host.id).copied().unwrap_or(0);
-                match listen(agent.address(), port).await {
-                    Ok(listener) => {
-                        agent.start(&self.context, listener, self.rng.random());
-                        self.ledger.happened(clock::now_us(), format!("host {} returned", agent.host.name));
-                    }
-                    Err(error) => {
-                        log::warn!("host {} can't return yet: {error}", agent.host.name);
-                        sleep(Duration::from_secs(1)).await;
-                        self.later(Remedy::HostReturns(index));
-                    }
+                if !self.host_returns(index).await {
+                    sleep(Duration::from_secs(1)).await;
+                    self.later(Remedy::HostReturns(index));
                 }
                 return;
             }
@@ -444,7 +452,7 @@ fn name_of(plan: &Plan, port: Uuid) -> String {
         .to_owned()
 }
 
-fn set_up(plan: &mut Plan, port: Uuid, up: bool) {
+pub(crate) fn set_up(plan: &mut Plan, port: Uuid, up: bool) {
     plan.zoom.update(Kind::Port, port, |port| port.set("admin_state_up", up));
     plan.zoom.update(Kind::NeutronPort, port, |port| port.set("admin_state_up", up));
 }

@@ -135,6 +135,7 @@ impl Simulation {
             changed: watch::channel(0).0,
             learned: RwLock::new(plan.learned.clone()),
             external_network: plan.external_network,
+            broken: RwLock::default(),
         });
         let agents: Vec<Agent> = plan.hosts.iter().map(|host| Agent::new(host.clone(), options.workers)).collect();
         let mut stats_ports = HashMap::new();

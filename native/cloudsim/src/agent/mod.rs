@@ -29,7 +29,7 @@ use tokio::{
 use uuid::Uuid;
 
 use self::{meters::Meters, sender::Outgoing};
-use crate::{ledger::Ledger, plan::HostPlan, view::View};
+use crate::{incident::Broken, ledger::Ledger, plan::HostPlan, view::View};
 
 /// What all agents share.
 pub struct Context {
@@ -48,6 +48,8 @@ pub struct Context {
     /// Routes that the edge router learned, as of now.
     pub learned: RwLock<Vec<crate::view::Learned>>,
     pub external_network: Uuid,
+    /// What is broken, though the topology has it whole.
+    pub broken: RwLock<std::collections::HashSet<Broken>>,
 }
 
 /// An agent of a host. It can stop and come back.

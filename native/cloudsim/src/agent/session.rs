@@ -77,11 +77,18 @@ pub async fn cluster(context: Arc<Context>, vtep: uuid::Uuid, zone: Option<(uuid
     loop {
         let connector = Client::connector().with_server_version(3, 4, 8).with_session_timeout(SESSION_TIMEOUT);
         if let Ok(client) = connector.connect(&context.zookeeper).await {
-            let mut states = client.state_watcher();
-            let nodes = state::of_cluster(&context.root, vtep, zone);
-            match Written::default().replace(&client, nodes.into_iter().collect()).await {
-                Ok(()) => while !states.changed().await.is_terminated() {},
-                Err(error) => log::debug!("cluster: {error}"),
+            let (mut states, mut changed) = (client.state_watcher(), context.changed.subscribe());
+            let mut written = Written::default();
+            loop {
+                let nodes = state::of_cluster(&context.root, vtep, zone, &context.broken.read());
+                if let Err(error) = written.replace(&client, nodes.into_iter().collect()).await {
+                    log::debug!("cluster: {error}");
+                    break;
+                }
+                tokio::select! {
+                    state = states.changed() => if state.is_terminated() { break },
+                    _ = changed.changed() => {}
+                }
             }
         }
         tokio::time::sleep(RETRY).await;
@@ -124,7 +131,8 @@ impl Written {
     async fn refresh(&mut self, context: &Context, host: &HostPlan, client: &Client, started_ms: i64) -> Result<(), zookeeper::Error> {
         let view = context.view.read().clone();
         let learned = context.learned.read().clone();
-        let wanted: BTreeSet<Kept> = state::of_host(&context.root, host, &view, &learned, context.external_network, started_ms)
+        let broken = context.broken.read().clone();
+        let wanted: BTreeSet<Kept> = state::of_host(&context.root, host, &view, &learned, context.external_network, &broken, started_ms)
             .into_iter()
             .collect();
         self.replace(client, wanted).await

@@ -3,6 +3,8 @@
 
 //! What an agent writes about its host and ports: all of it ephemeral.
 
+use std::collections::HashSet;
+
 use midonet::{
     Mac,
     nsdb::{
@@ -14,6 +16,7 @@ use midonet::{
 use uuid::Uuid;
 
 use crate::{
+    incident::Broken,
     obj::Val,
     plan::{HostPlan, tap_name},
     view::{DeviceRef, Learned, PEER_MAC, Port, View},
@@ -33,13 +36,21 @@ const ARP_EXPIRY_MS: i64 = 3_600_000;
 const ARP_STALE_MS: i64 = 1_800_000;
 
 /// Everything that the agent of a host writes, given the topology.
-pub(super) fn of_host(root: &Root, host: &HostPlan, view: &View, learned: &[Learned], external: Uuid, started_ms: i64) -> Vec<Kept> {
+pub(super) fn of_host(
+    root: &Root,
+    host: &HostPlan,
+    view: &View,
+    learned: &[Learned],
+    external: Uuid,
+    broken: &HashSet<Broken>,
+    started_ms: i64,
+) -> Vec<Kept> {
     let Some(index) = view.host_by_id.get(&host.id) else { return Vec::new() };
     let ports: Vec<&Port> = view.hosts[*index as usize]
         .ports
         .iter()
         .map(|port| view.port(*port))
-        .filter(|port| port.up)
+        .filter(|port| port.up && !broken.contains(&Broken::Port(port.id)))
         .collect();
     let state = |class: &str, id: Uuid, key: &str, data: Vec<u8>| Kept {
         path: root.state_key(host.id, class, id, key),
@@ -78,7 +89,7 @@ pub(super) fn of_host(root: &Root, host: &HostPlan, view: &View, learned: &[Lear
                     });
                 }
             }
-            DeviceRef::Router(router) => uplink(root, host, port, view.routers[router as usize].id, learned, started_ms, &mut kept),
+            DeviceRef::Router(router) => uplink(root, host, port, view.routers[router as usize].id, learned, broken, started_ms, &mut kept),
         }
     }
     // What routers learned about the VMs of this host.
@@ -96,7 +107,11 @@ pub(super) fn of_host(root: &Root, host: &HostPlan, view: &View, learned: &[Lear
                 "PoolMember",
                 *member,
                 "status",
-                if *up { b"ACTIVE".to_vec() } else { b"INACTIVE".to_vec() },
+                if *up && !broken.contains(&Broken::Member(*member)) {
+                    b"ACTIVE".to_vec()
+                } else {
+                    b"INACTIVE".to_vec()
+                },
             ));
         }
     }
@@ -112,7 +127,7 @@ pub(super) fn of_host(root: &Root, host: &HostPlan, view: &View, learned: &[Lear
 }
 
 /// What the cluster's nodes write about a VTEP and its tunnel zone, under the namespace that they share.
-pub(super) fn of_cluster(root: &Root, vtep: Uuid, zone: Option<(Uuid, Uuid, std::net::Ipv4Addr)>) -> Vec<Kept> {
+pub(super) fn of_cluster(root: &Root, vtep: Uuid, zone: Option<(Uuid, Uuid, std::net::Ipv4Addr)>, broken: &HashSet<Broken>) -> Vec<Kept> {
     let state = |class: &str, id: Uuid, key: &str, data: String| Kept {
         path: root.state_key(ZERO_NAMESPACE, class, id, key),
         data: data.into_bytes(),
@@ -126,7 +141,17 @@ pub(super) fn of_cluster(root: &Root, vtep: Uuid, zone: Option<(Uuid, Uuid, std:
     ];
     let mut kept = vec![
         state("Vtep", vtep, "config", crate::obj::message_text(&config)),
-        state("Vtep", vtep, "connection_state", "VTEP_CONNECTED".to_owned()),
+        state(
+            "Vtep",
+            vtep,
+            "connection_state",
+            if broken.contains(&Broken::Vtep) {
+                "VTEP_ERROR"
+            } else {
+                "VTEP_CONNECTED"
+            }
+            .to_owned(),
+        ),
         state("Vtep", vtep, "vxgw_manager", Uuid::from_u128(0xc1).to_string()),
     ];
     kept.extend(zone.map(|(zone, host, address)| state("TunnelZone", zone, "flooding_proxy", format!("{host}#{address}"))));
@@ -144,12 +169,27 @@ fn router_of(view: &View, network: u32) -> Option<Uuid> {
     }
 }
 
-fn uplink(root: &Root, host: &HostPlan, port: &Port, router: Uuid, learned: &[Learned], started_ms: i64, kept: &mut Vec<Kept>) {
+#[expect(clippy::too_many_arguments, reason = "what an uplink's agent knows")]
+fn uplink(
+    root: &Root,
+    host: &HostPlan,
+    port: &Port,
+    router: Uuid,
+    learned: &[Learned],
+    broken: &HashSet<Broken>,
+    started_ms: i64,
+    kept: &mut Vec<Kept>,
+) {
     let routes: Vec<&Learned> = learned.iter().filter(|route| route.port == port.id).collect();
     if let Some(route) = routes.first() {
         let own = port.addresses.first().map(ToString::to_string).unwrap_or_default();
+        let session = if broken.contains(&Broken::Peer(route.gateway)) {
+            "Active never"
+        } else {
+            "Established 00:10:11"
+        };
         let text = format!(
-            "bgpd is UP\nBGP router identifier {own}, local AS number 64513\nPeer {} Established 00:10:11\n",
+            "bgpd is UP\nBGP router identifier {own}, local AS number 64513\nPeer {} {session}\n",
             route.gateway
         );
         kept.push(Kept {

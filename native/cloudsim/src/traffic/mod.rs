@@ -5,6 +5,7 @@
 
 mod emit;
 mod pick;
+mod probe;
 mod rate;
 mod readings;
 mod recorders;
@@ -16,6 +17,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::time::{Instant, MissedTickBehavior};
 use uuid::Uuid;
 
+pub use self::probe::{From, Probe, Prober, To};
 pub use self::rate::Rate;
 pub use self::readings::{Reading, ReadingsOf, readings};
 pub use self::sample::sample;
@@ -114,7 +116,7 @@ struct Going<O> {
 
 impl Traffic {
     pub fn new(context: Arc<Context>, agents: Arc<Vec<Agent>>, settings: Settings) -> Traffic {
-        let recorders = Recorders::new(context.clone(), agents, settings.json_percent, settings.seed);
+        let recorders = Recorders::new(context.clone(), agents, settings.json_percent, settings.seed, 0);
         Traffic {
             context,
             going: Going::new(recorders, settings.seed, settings.limit),

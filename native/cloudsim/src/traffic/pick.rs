@@ -256,7 +256,7 @@ fn empty(eth_src: Mac, eth_dst: Mac, src: IpAddr, dst: IpAddr) -> Packet {
     }
 }
 
-fn from_outside(view: &View, uplink: Index, client: Ipv4Addr, server: Ipv4Addr) -> Packet {
+pub(super) fn from_outside(view: &View, uplink: Index, client: Ipv4Addr, server: Ipv4Addr) -> Packet {
     Packet {
         ttl: 52,
         ..empty(PEER_MAC, view.port(uplink).mac, client.into(), server.into())
@@ -264,14 +264,14 @@ fn from_outside(view: &View, uplink: Index, client: Ipv4Addr, server: Ipv4Addr) 
 }
 
 /// To an address beyond the VM's router.
-fn through_router(view: &View, vm: Index, server: Ipv4Addr) -> Option<Packet> {
+pub(super) fn through_router(view: &View, vm: Index, server: Ipv4Addr) -> Option<Packet> {
     let port = view.port(vm);
     let network = network_of(view, port)?;
     let router = *network.arp.get(&network.gateway?)?;
     Some(empty(port.mac, router, v4(port)?.into(), server.into()))
 }
 
-fn to_vm(view: &View, client: Index, server: Index) -> Option<Packet> {
+pub(super) fn to_vm(view: &View, client: Index, server: Index) -> Option<Packet> {
     let (from, to) = (view.port(client), view.port(server));
     if from.device == to.device {
         return Some(empty(from.mac, to.mac, v4(from)?.into(), v4(to)?.into()));

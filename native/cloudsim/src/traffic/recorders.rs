@@ -38,7 +38,8 @@ pub(super) struct Recorders {
 }
 
 impl Recorders {
-    pub(super) fn new(context: Arc<Context>, agents: Arc<Vec<Agent>>, json_percent: u8, seed: u64) -> Recorders {
+    /// `first` is what the threads' counters begin from.
+    pub(super) fn new(context: Arc<Context>, agents: Arc<Vec<Agent>>, json_percent: u8, seed: u64, first: u32) -> Recorders {
         let workers = context.workers.max(1);
         let recorders = (0..).zip(agents.iter()).map(|(index, agent)| {
             let json = (index as u64).wrapping_add(seed).wrapping_mul(37) % 100 < u64::from(json_percent);
@@ -47,7 +48,7 @@ impl Recorders {
                 json,
                 encoders: vec![BinaryEncoder::new(); workers],
                 in_ports: vec![None; workers],
-                cookies: (0..workers as u32).collect(),
+                cookies: (first..first + workers as u32).collect(),
                 turn: 0,
             };
             (agent.host.id, recorder)
