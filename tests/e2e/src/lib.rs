@@ -13,4 +13,5 @@ pub mod oracle;
 pub mod process;
 pub mod secrets;
 pub mod stack;
+pub mod told;
 pub mod transitions;

@@ -77,6 +77,17 @@ impl Browser {
         Ok((response.status().as_u16(), text))
     }
 
+    /// Sends a form; the status of the page that it leads to.
+    pub fn post(&self, path: &str, form: &[(&str, &str)]) -> Result<u16> {
+        let response = self
+            .agent
+            .post(format!("{}{path}", self.base))
+            .header("Origin", &self.base)
+            .send_form(form.iter().copied())
+            .with_context(|| format!("post {path}"))?;
+        Ok(response.status().as_u16())
+    }
+
     /// The JSON of an address of the API.
     pub fn json(&self, path: &str) -> Result<Value> {
         let (status, text) = self.get(path)?;

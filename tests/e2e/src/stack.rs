@@ -139,8 +139,13 @@ pub struct Served {
 impl Places {
     /// Serves at these addresses; port 0 takes a free one.
     pub async fn serve(&self, at: &Served) -> Result<(Process, Served)> {
+        self.serve_with(at, &[]).await
+    }
+
+    /// The same with more options.
+    pub async fn serve_with(&self, at: &Served, more: &[&str]) -> Result<(Process, Served)> {
         let mut command = self.collector(&self.dir.join("collector"));
-        command.args(["serve", "--ingest-listen", &at.ingest, "--web-listen", &at.web]);
+        command.args(["serve", "--ingest-listen", &at.ingest, "--web-listen", &at.web]).args(more);
         let log = self.log("collector");
         let seen = std::fs::metadata(&log).map_or(0, |meta| meta.len());
         ensure!(
