@@ -11,6 +11,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod catalog;
+mod clickhouse;
 mod embedded;
 mod error;
 mod filter;
@@ -26,6 +27,7 @@ mod table;
 #[cfg(test)]
 mod testing;
 
+pub use clickhouse::{ClickHouseAddress, ClickHouseOptions};
 pub use error::StoreError;
 pub use filter::{End, FlowFilter, FlowTest, KnownField, Prefix};
 pub use ids::{AccountId, Appended, Cursor, Grain, Period, SiteId, StreamId, StreamKind};

@@ -6,6 +6,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use crate::{
     StoreError,
     catalog::{Catalog, Hop, HopCount, blocking},
+    clickhouse::{ClickHouse, ClickHouseOptions},
     embedded::Embedded,
     ids::{Period, SiteId, StreamId, StreamKind},
     series::Series,
@@ -118,6 +119,14 @@ impl Store {
             })
         })
         .await
+    }
+
+    /// Opens a store whose time series are in a ClickHouse server. The catalogue is in the folder.
+    pub async fn open_distributed(options: StoreOptions, server: ClickHouseOptions) -> Result<Self, StoreError> {
+        let (dir, key_file) = (options.dir.clone(), options.key_file.clone());
+        let catalog = blocking(move || Catalog::open_with(&dir, &key_file)).await?;
+        let series = ClickHouse::open(&options, server, catalog.clone()).await?;
+        Ok(Self { series, catalog })
     }
 
     /// A store of these two parts.

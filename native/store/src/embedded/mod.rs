@@ -33,6 +33,9 @@ use crate::{
     store::StoreOptions,
 };
 
+pub(crate) use open::lock;
+pub(crate) use upkeep::{now_us, purge_event};
+
 use commit::Committer;
 use state::State;
 

@@ -93,7 +93,8 @@ pub(super) fn open(options: &StoreOptions, catalog: Catalog) -> Result<State, St
     ))
 }
 
-fn lock(dir: &Path) -> Result<File, StoreError> {
+/// Takes a folder for this process alone.
+pub(crate) fn lock(dir: &Path) -> Result<File, StoreError> {
     let path = dir.join("lock");
     let failed = |source| StoreError::io(format!("lock {}", path.display()), source);
     create_dir(dir)?;

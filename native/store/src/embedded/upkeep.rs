@@ -201,7 +201,7 @@ pub(super) fn expire(state: &State, now_us: i64) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn now_us() -> i64 {
+pub(crate) fn now_us() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
 }
 
@@ -224,7 +224,7 @@ fn unused(site: &SiteData, kind: TableKind, gone: &[(TableKind, Arc<DataFile>)])
     table.files().iter().filter(unused).cloned().collect()
 }
 
-fn purge_event(purged: Purged, quota: u64) -> NewEvent {
+pub(crate) fn purge_event(purged: Purged, quota: u64) -> NewEvent {
     NewEvent {
         at_us: now_us(),
         level: Level::Info,

@@ -49,7 +49,7 @@ fn collect(filter: &FlowFilter, tests: &mut Vec<FlowTest>) {
 }
 
 /// Refuses filters beyond their bounds.
-pub(super) fn check(filter: &FlowFilter) -> Result<(), StoreError> {
+pub(crate) fn check(filter: &FlowFilter) -> Result<(), StoreError> {
     let (depth, tests) = filter.size();
     if depth > FlowFilter::MAX_DEPTH || tests > FlowFilter::MAX_TESTS {
         return Err(StoreError::Invalid(format!(

@@ -48,7 +48,7 @@ const BUDGET_CHECK: Duration = Duration::from_millis(50);
 /// Runs questions on threads of their own, so that ingest never waits behind one.
 pub(crate) struct Engine {
     runtime: Option<Runtime>,
-    lanes: Lanes,
+    lanes: Lanes<SessionContext>,
     /// For the store's own work, whose memory is bounded by what it works on and which must not wait for what people ask.
     own: SessionContext,
     threads: usize,
@@ -106,7 +106,7 @@ impl Engine {
         let context = SessionContext::new_with_config_rt(config, environment);
         Ok(Self {
             runtime: Some(runtime),
-            lanes: Lanes::new(options, context),
+            lanes: Lanes::in_memory(options, context),
             own,
             threads: options.query_threads.max(1),
         })

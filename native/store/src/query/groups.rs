@@ -192,9 +192,9 @@ pub(crate) async fn drops(run: Run, view: Arc<dyn View>, query: DropsQuery) -> R
 }
 
 /// Values of one answer: rules times bins.
-const MAX_CELLS: usize = 1_000_000;
+pub(crate) const MAX_CELLS: usize = 1_000_000;
 
-pub(super) fn limit(limit: usize) -> Result<(), StoreError> {
+pub(crate) fn limit(limit: usize) -> Result<(), StoreError> {
     if limit == 0 || limit > TopQuery::MAX_LIMIT {
         return Err(StoreError::Invalid(format!("1 to {} values can be asked for", TopQuery::MAX_LIMIT)));
     }
@@ -339,14 +339,14 @@ impl Groups {
 }
 
 /// Bins of equal width over a period.
-pub(super) struct Bins {
-    first_us: i64,
-    step_us: i64,
-    pub(super) count: i64,
+pub(crate) struct Bins {
+    pub(crate) first_us: i64,
+    pub(crate) step_us: i64,
+    pub(crate) count: i64,
 }
 
 impl Bins {
-    pub(super) fn new(period: Period, step_us: i64) -> Result<Self, StoreError> {
+    pub(crate) fn new(period: Period, step_us: i64) -> Result<Self, StoreError> {
         if step_us <= 0 {
             return Err(StoreError::Invalid("the width of bins must be above zero".into()));
         }
@@ -372,7 +372,7 @@ impl Bins {
         })
     }
 
-    pub(super) fn start(&self, at: i64) -> i64 {
+    pub(crate) fn start(&self, at: i64) -> i64 {
         self.first_us + at * self.step_us
     }
 

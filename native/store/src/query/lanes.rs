@@ -29,49 +29,63 @@ const MAX_WAITING: usize = 64;
 /// Lanes that are kept although nobody is in them; each has a session of some 100 KB.
 const KEPT: usize = 256;
 
-/// The places of all sites.
-pub(super) struct Lanes {
+/// The places of all sites. What a lane has for its questions is a `C`.
+pub(crate) struct Lanes<C> {
     all: Arc<Semaphore>,
     of_site: usize,
     patience: Duration,
-    memory: usize,
-    context: SessionContext,
-    lanes: Mutex<HashMap<SiteId, Arc<Lane>>>,
+    new: Box<dyn Fn() -> C + Send + Sync>,
+    lanes: Mutex<HashMap<SiteId, Arc<Lane<C>>>>,
 }
 
-struct Lane {
+struct Lane<C> {
     places: Arc<Semaphore>,
     waiting: AtomicUsize,
-    context: SessionContext,
+    context: C,
 }
 
 /// The right to ask, given back when it is dropped.
-pub(super) struct Place {
-    pub(super) context: SessionContext,
+pub(crate) struct Place<C> {
+    pub(crate) context: C,
     _of_site: OwnedSemaphorePermit,
     _of_all: OwnedSemaphorePermit,
 }
 
-impl Lanes {
-    pub(super) fn new(options: &StoreOptions, context: SessionContext) -> Self {
+impl Lanes<SessionContext> {
+    /// Lanes that share the memory of a context.
+    pub(super) fn in_memory(options: &StoreOptions, context: SessionContext) -> Self {
+        // One place is enough for half of the memory, and two sites find room beside each other.
+        let limit = options.query_memory_bytes / 2;
+        Self::new(options, move || {
+            let mut environment = context.runtime_env().as_ref().clone();
+            environment.memory_pool = Arc::new(Share {
+                whole: environment.memory_pool,
+                used: AtomicUsize::new(0),
+                limit,
+            });
+            SessionContext::new_with_config_rt(context.copied_config(), Arc::new(environment))
+        })
+    }
+}
+
+impl<C: Clone> Lanes<C> {
+    pub(crate) fn new(options: &StoreOptions, new: impl Fn() -> C + Send + Sync + 'static) -> Self {
         let all = options.queries.max(1);
         Self {
             all: Arc::new(Semaphore::new(all)),
             of_site: options.queries_per_site.clamp(1, all),
             patience: options.query_wait,
-            // One place is enough for half of the memory, and two sites find room beside each other.
-            memory: options.query_memory_bytes / 2,
-            context,
+            new: Box::new(new),
             lanes: Mutex::default(),
         }
     }
 
     /// Waits for a place of the site, then for one of all: in turn, but no longer than either patience or the question's own time.
-    pub(super) async fn enter(&self, site: SiteId, time: Duration) -> Result<Place, StoreError> {
+    pub(crate) async fn enter(&self, site: SiteId, time: Duration) -> Result<Place<C>, StoreError> {
         let lane = self.lane(site);
         let asked = Instant::now();
         let busy = || StoreError::Busy { waited: asked.elapsed() };
-        let waiting = Waiting::join(&lane).ok_or_else(busy)?;
+        let waiting = Waiting::join(&lane.waiting).ok_or_else(busy)?;
         let places = async {
             let of_site = Arc::clone(&lane.places).acquire_owned().await?;
             Ok::<_, tokio::sync::AcquireError>((of_site, Arc::clone(&self.all).acquire_owned().await?))
@@ -86,7 +100,7 @@ impl Lanes {
         })
     }
 
-    fn lane(&self, site: SiteId) -> Arc<Lane> {
+    fn lane(&self, site: SiteId) -> Arc<Lane<C>> {
         let mut lanes = self.lanes.lock();
         if lanes.len() >= KEPT && !lanes.contains_key(&site) {
             // Who waits or asks holds the lane or one of its places.
@@ -96,28 +110,22 @@ impl Lanes {
         Arc::clone(lane)
     }
 
-    fn new_lane(&self) -> Lane {
-        let mut environment = self.context.runtime_env().as_ref().clone();
-        environment.memory_pool = Arc::new(Share {
-            whole: environment.memory_pool,
-            used: AtomicUsize::new(0),
-            limit: self.memory,
-        });
+    fn new_lane(&self) -> Lane<C> {
         Lane {
             places: Arc::new(Semaphore::new(self.of_site)),
             waiting: AtomicUsize::new(0),
-            context: SessionContext::new_with_config_rt(self.context.copied_config(), Arc::new(environment)),
+            context: (self.new)(),
         }
     }
 }
 
 /// One who waits in a lane.
-struct Waiting<'a>(&'a Lane);
+struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
     /// `None` when there are too many.
-    fn join(lane: &'a Lane) -> Option<Self> {
-        let before = lane.waiting.fetch_add(1, Ordering::Relaxed);
+    fn join(lane: &'a AtomicUsize) -> Option<Self> {
+        let before = lane.fetch_add(1, Ordering::Relaxed);
         let waiting = Self(lane);
         (before < MAX_WAITING).then_some(waiting)
     }
@@ -125,7 +133,7 @@ impl<'a> Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -197,14 +205,14 @@ mod tests {
 
     use super::*;
 
-    fn lanes(queries: usize, of_site: usize, wait: Duration) -> Lanes {
+    fn lanes(queries: usize, of_site: usize, wait: Duration) -> Lanes<()> {
         let options = StoreOptions {
             queries,
             queries_per_site: of_site,
             query_wait: wait,
             ..StoreOptions::new("")
         };
-        Lanes::new(&options, SessionContext::new())
+        Lanes::new(&options, || ())
     }
 
     fn site(number: u128) -> SiteId {

@@ -60,19 +60,19 @@ impl Part {
 }
 
 /// A family of tables: records, and their roll-ups with the lengths of periods from which on they are read.
-pub(super) struct Family {
-    records: TableKind,
-    fine: (TableKind, i64),
-    coarse: (TableKind, i64),
+pub(crate) struct Family {
+    pub(crate) records: TableKind,
+    pub(crate) fine: (TableKind, i64),
+    pub(crate) coarse: (TableKind, i64),
 }
 
-pub(super) const FLOWS: Family = Family {
+pub(crate) const FLOWS: Family = Family {
     records: TableKind::Flows,
     fine: (TableKind::FlowMinutes, HOUR_US),
     coarse: (TableKind::FlowHours, 2 * DAY_US),
 };
 
-pub(super) const METERS: Family = Family {
+pub(crate) const METERS: Family = Family {
     records: TableKind::Meters,
     fine: (TableKind::MeterHours, 2 * DAY_US),
     coarse: (TableKind::MeterDays, 60 * DAY_US),
@@ -103,15 +103,82 @@ impl Plan {
     }
 
     fn rolled(view: &dyn View, family: &Family, period: Period, step_us: Option<i64>) -> Option<Plan> {
+        if period.is_empty() || !family.fits(step_us) {
+            return None;
+        }
+        let rolled = view.rolled(family.records, [family.fine.0, family.coarse.0]);
+        let known = Known::of(&rolled, family.coarse.0.level())?;
+        let choice = family.choose(&known, period, step_us)?;
+        let mut parts: Vec<Part> = choice
+            .parts
+            .iter()
+            .filter_map(|(kind, period)| in_files(&rolled, *kind, *period))
+            .collect();
+        parts.push(Part {
+            kind: family.records,
+            period: choice.rows,
+            snapshot: rolled.records.in_memory(),
+        });
+        Some(Plan {
+            level: choice.level,
+            period: choice.period,
+            parts,
+        })
+    }
+}
+
+fn in_files(rolled: &Rolled, kind: TableKind, period: Period) -> Option<Part> {
+    let all = match rolled.levels.iter().find(|(level, _)| *level == kind) {
+        Some((_, files)) => files,
+        None => &rolled.records.files,
+    };
+    let files: Vec<_> = all
+        .iter()
+        .filter(|file| file.min_us < period.to_us && file.max_us >= period.from_us)
+        .cloned()
+        .collect();
+    (!files.is_empty()).then(|| Part {
+        kind,
+        period,
+        snapshot: rolled.records.in_files(files),
+    })
+}
+
+/// Which tables answer for which spans.
+pub(crate) struct Choice {
+    pub(crate) level: Grain,
+    /// What the answer is about: the period asked for, or a little more.
+    pub(crate) period: Period,
+    /// The part of it that anything is stored of.
+    pub(crate) rows: Period,
+    /// Spans that don't meet, each with its table.
+    pub(crate) parts: Vec<(TableKind, Period)>,
+}
+
+impl Family {
+    /// No span of the fine roll-up crosses a bin.
+    fn fits(&self, step_us: Option<i64>) -> bool {
+        step_us.is_none_or(|step| step % self.fine.0.level().step_us() == 0)
+    }
+
+    /// The same from records and the coarse roll-up alone.
+    pub(crate) fn without_fine(&self) -> Family {
+        Family {
+            records: self.records,
+            fine: self.coarse,
+            coarse: self.coarse,
+        }
+    }
+
+    /// From what fits best; `None` when records do. `step_us` is the width of bins, which no span of a roll-up may cross.
+    pub(crate) fn choose(&self, known: &Known, period: Period, step_us: Option<i64>) -> Option<Choice> {
         let fits = |level: Grain| step_us.is_none_or(|step| step % level.step_us() == 0);
-        let (fine_kind, fine_span) = family.fine;
-        let (coarse_kind, coarse_span) = family.coarse;
+        let (fine_kind, fine_span) = self.fine;
+        let (coarse_kind, coarse_span) = self.coarse;
         let (fine, coarse) = (fine_kind.level(), coarse_kind.level());
         if period.is_empty() || !fits(fine) {
             return None;
         }
-        let rolled = view.rolled(family.records, [fine_kind, coarse_kind]);
-        let known = Known::of(&rolled, coarse)?;
         // Nothing is beyond what is stored, so a period that is longer than that needs no edges.
         let wanted = period.meet(known.all);
         if wanted.is_empty() {
@@ -125,39 +192,37 @@ impl Plan {
         let by_coarse = fits(coarse) && (has_coarse && span >= coarse_span || !has_fine && !has_records);
         let by_fine = has_fine && (span >= fine_span || !has_records);
         let mut builder = Builder {
-            family,
-            rolled: &rolled,
+            family: self,
             parts: Vec::new(),
             whole: wanted,
         };
-        let level = if by_coarse && (!has_fine || !coarse.inside(wanted).is_empty()) {
-            builder.coarse(fine, coarse, &known);
+        let level = if fine != coarse && by_coarse && (!has_fine || !coarse.inside(wanted).is_empty()) {
+            builder.coarse(fine, coarse, known);
             coarse
         } else if by_fine && (!has_records || !fine.inside(wanted).is_empty()) {
-            builder.fine(fine, &known);
+            builder.fine(fine, known);
             fine
         } else {
             return None;
         };
-        let (whole, mut parts) = (builder.whole, builder.parts);
-        parts.push(Part {
-            kind: family.records,
-            period: whole,
-            snapshot: rolled.records.in_memory(),
-        });
-        let period = Period::new(period.from_us.min(whole.from_us), period.to_us.max(whole.to_us));
-        Some(Plan { level, period, parts })
+        let Builder { whole, parts, .. } = builder;
+        Some(Choice {
+            level,
+            period: Period::new(period.from_us.min(whole.from_us), period.to_us.max(whole.to_us)),
+            rows: whole,
+            parts,
+        })
     }
 }
 
 /// What is stored.
-struct Known {
+pub(crate) struct Known {
     /// Of all rows, in full spans of the coarsest level.
-    all: Period,
+    pub(crate) all: Period,
     /// From here on, nothing of this level was purged.
-    records_from: i64,
-    fine_from: i64,
-    coarse_from: i64,
+    pub(crate) records_from: i64,
+    pub(crate) fine_from: i64,
+    pub(crate) coarse_from: i64,
 }
 
 impl Known {
@@ -197,8 +262,7 @@ impl Known {
 
 struct Builder<'a> {
     family: &'a Family,
-    rolled: &'a Rolled,
-    parts: Vec<Part>,
+    parts: Vec<(TableKind, Period)>,
     whole: Period,
 }
 
@@ -214,15 +278,15 @@ impl Builder<'_> {
         if !left.is_empty() && left.from_us < known.records_from {
             inner.from_us = around.from_us;
         } else {
-            self.files(self.family.records, left);
+            self.add(self.family.records, left);
         }
         if !right.is_empty() && right.from_us < known.records_from {
             inner.to_us = around.to_us;
         } else {
-            self.files(self.family.records, right);
+            self.add(self.family.records, right);
         }
         self.whole = Period::new(self.whole.from_us.min(inner.from_us), self.whole.to_us.max(inner.to_us));
-        self.files(self.family.fine.0, inner);
+        self.add(self.family.fine.0, inner);
     }
 
     /// Spans of the coarse level, with those of the fine one at the edges. Records in files are not read.
@@ -237,36 +301,20 @@ impl Builder<'_> {
         if !left.is_empty() && left.from_us < known.fine_from {
             inner.from_us = around.from_us;
         } else {
-            self.files(self.family.fine.0, left);
+            self.add(self.family.fine.0, left);
         }
         if !right.is_empty() && right.from_us < known.fine_from {
             inner.to_us = around.to_us;
         } else {
-            self.files(self.family.fine.0, right);
+            self.add(self.family.fine.0, right);
         }
         self.whole = Period::new(self.whole.from_us.min(inner.from_us), self.whole.to_us.max(inner.to_us));
-        self.files(self.family.coarse.0, inner);
+        self.add(self.family.coarse.0, inner);
     }
 
-    fn files(&mut self, kind: TableKind, period: Period) {
-        if period.is_empty() {
-            return;
-        }
-        let all = match self.rolled.levels.iter().find(|(level, _)| *level == kind) {
-            Some((_, files)) => files,
-            None => &self.rolled.records.files,
-        };
-        let files: Vec<_> = all
-            .iter()
-            .filter(|file| file.min_us < period.to_us && file.max_us >= period.from_us)
-            .cloned()
-            .collect();
-        if !files.is_empty() {
-            self.parts.push(Part {
-                kind,
-                period,
-                snapshot: self.rolled.records.in_files(files),
-            });
+    fn add(&mut self, kind: TableKind, period: Period) {
+        if !period.is_empty() {
+            self.parts.push((kind, period));
         }
     }
 }
@@ -276,7 +324,7 @@ fn edges(whole: Period, inner: Period) -> [Period; 2] {
 }
 
 /// How the flows of a filter are found in roll-ups.
-pub(super) enum Kept {
+pub(crate) enum Kept {
     /// By the columns of flows that are kept.
     Flows,
     /// As those of a device, with what else is asked of them.
@@ -285,7 +333,7 @@ pub(super) enum Kept {
     Not,
 }
 
-pub(super) fn kept(filter: &FlowFilter) -> Kept {
+pub(crate) fn kept(filter: &FlowFilter) -> Kept {
     if of(filter, &is_kept) {
         return Kept::Flows;
     }
@@ -306,7 +354,7 @@ pub(super) fn kept(filter: &FlowFilter) -> Kept {
 }
 
 /// Whether the filter asks for nothing but what every facet tells apart.
-pub(super) fn of_all(filter: &FlowFilter) -> bool {
+pub(crate) fn of_all(filter: &FlowFilter) -> bool {
     of(filter, &is_of_all)
 }
 
@@ -340,7 +388,7 @@ fn is_kept(test: &FlowTest) -> bool {
 
 impl Dimension {
     /// Roll-ups tell its values apart.
-    pub(super) fn is_kept(self) -> bool {
+    pub(crate) fn is_kept(self) -> bool {
         matches!(
             self,
             Dimension::SrcTenant

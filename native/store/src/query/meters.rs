@@ -41,22 +41,67 @@ const MAX_POINTS: usize = 2_000_000;
 const MAX_READINGS: usize = 5_000_000;
 
 /// `kind` and `id` of a meter.
-type Column = (u8, [u8; 16]);
+pub(crate) type Column = (u8, [u8; 16]);
 
 #[derive(Clone, Copy)]
-struct Reading {
-    from_us: i64,
-    to_us: i64,
-    packets: u64,
-    bytes: u64,
+pub(crate) struct Reading {
+    pub(crate) from_us: i64,
+    pub(crate) to_us: i64,
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
     /// What of it counts: other rows have the rest.
-    within: Period,
+    pub(crate) within: Period,
     /// A sum over a span of a roll-up.
-    is_sum: bool,
+    pub(crate) is_sum: bool,
+}
+
+/// What was read of the meters of a question.
+#[derive(Default)]
+pub(crate) struct Readings {
+    readings: HashMap<Column, Vec<Reading>>,
+    hosts: HashMap<Column, BTreeSet<[u8; 16]>>,
+    held: usize,
+}
+
+impl Readings {
+    pub(crate) fn add(&mut self, meter: Column, host: [u8; 16], reading: Reading) -> Result<(), StoreError> {
+        self.readings.entry(meter).or_default().push(reading);
+        self.hosts.entry(meter).or_default().insert(host);
+        self.held += 1;
+        bounded(self.held)
+    }
+
+    /// The hosts whose coverage is needed; `None` for all of them, since a meter that no host counted in the period may belong to any.
+    pub(crate) fn hosts(&self, keys: &[MeterKey]) -> Option<BTreeSet<[u8; 16]>> {
+        let all_seen = keys.iter().all(|key| {
+            let (kind, id, _) = meter_columns(key);
+            self.hosts.contains_key(&(kind, id))
+        });
+        all_seen.then(|| self.hosts.values().flatten().copied().collect())
+    }
 }
 
 /// Traffic of meters over time.
 pub(crate) async fn meter_series(run: Run, view: Arc<dyn View>, query: MeterQuery) -> Result<Vec<MeterSeries>, StoreError> {
+    let bins = check_points(&query)?;
+    let plan = Plan::choose(view.as_ref(), &METERS, query.period, Some(query.step_us));
+    note(&run, &plan, query.period);
+    let mut readings = Readings::default();
+    read(&run, &plan.parts, &these(&query.keys), |meter, host, reading| {
+        readings.add(meter, host, reading)
+    })
+    .await?;
+    let mut covered = Coverage::default();
+    let mut wanted = ident("kind").eq(lit(COVERAGE));
+    if let Some(only) = readings.hosts(&query.keys) {
+        wanted = wanted.and(ident("id").in_list(only.into_iter().map(id).collect(), false));
+    }
+    read(&run, &plan.parts, &wanted, |(_, host), _, reading| covered.add(host, reading)).await?;
+    Ok(series_of(query, &bins, plan.period, readings, &covered))
+}
+
+/// The bins of a question that keeps its bounds.
+pub(crate) fn check_points(query: &MeterQuery) -> Result<Bins, StoreError> {
     check_keys(&query.keys)?;
     let bins = Bins::new(query.period, query.step_us)?;
     if bins.count as usize * query.keys.len() > MAX_POINTS {
@@ -66,19 +111,12 @@ pub(crate) async fn meter_series(run: Run, view: Arc<dyn View>, query: MeterQuer
             bins.count
         )));
     }
-    let plan = Plan::choose(view.as_ref(), &METERS, query.period, Some(query.step_us));
-    note(&run, &plan, query.period);
-    let mut readings: HashMap<Column, Vec<Reading>> = HashMap::new();
-    let mut hosts: HashMap<Column, BTreeSet<[u8; 16]>> = HashMap::new();
-    let mut held = 0;
-    read(&run, &plan.parts, &these(&query.keys), |meter, host, reading| {
-        readings.entry(meter).or_default().push(reading);
-        hosts.entry(meter).or_default().insert(host);
-        held += 1;
-        bounded(held)
-    })
-    .await?;
-    let covered = Coverage::load(&run, &plan.parts, &query.keys, &hosts).await?;
+    Ok(bins)
+}
+
+/// The points of each meter, from what was read of them and of their hosts.
+pub(crate) fn series_of(query: MeterQuery, bins: &Bins, about: Period, read: Readings, covered: &Coverage) -> Vec<MeterSeries> {
+    let Readings { mut readings, hosts, .. } = read;
     let mut out = Vec::with_capacity(query.keys.len());
     for key in query.keys {
         let (kind, id, _) = meter_columns(&key);
@@ -90,7 +128,7 @@ pub(crate) async fn meter_series(run: Run, view: Arc<dyn View>, query: MeterQuer
             .collect();
         for reading in readings.remove(&(kind, id)).unwrap_or_default() {
             let length = (reading.to_us - reading.from_us) as f64;
-            spread(&bins, reading.within, reading.from_us, reading.to_us, |at, overlap| {
+            spread(bins, reading.within, reading.from_us, reading.to_us, |at, overlap| {
                 let share = overlap as f64 / length;
                 points[at].packets += reading.packets as f64 * share;
                 points[at].bytes += reading.bytes as f64 * share;
@@ -98,7 +136,7 @@ pub(crate) async fn meter_series(run: Run, view: Arc<dyn View>, query: MeterQuer
         }
         let hosts = hosts.get(&(kind, id));
         for (from_us, to_us) in covered.of(hosts) {
-            spread(&bins, plan.period, from_us, to_us, |at, overlap| points[at].covered_us += overlap);
+            spread(bins, about, from_us, to_us, |at, overlap| points[at].covered_us += overlap);
         }
         for (time_us, covered_us) in covered.sums_of(hosts) {
             if let Some(point) = usize::try_from(bins.index(time_us)).ok().and_then(|at| points.get_mut(at)) {
@@ -107,7 +145,7 @@ pub(crate) async fn meter_series(run: Run, view: Arc<dyn View>, query: MeterQuer
         }
         out.push(MeterSeries { key, points });
     }
-    Ok(out)
+    out
 }
 
 /// Sums of meters.
@@ -227,40 +265,25 @@ pub(crate) async fn metered_hosts(run: Run, view: Arc<dyn View>, period: Period)
 }
 
 /// When hosts were read.
-struct Coverage {
+#[derive(Default)]
+pub(crate) struct Coverage {
     spans: HashMap<[u8; 16], Vec<(i64, i64)>>,
     /// Of roll-ups: how much of the span that begins at a time.
     sums: HashMap<[u8; 16], BTreeMap<i64, i64>>,
+    held: usize,
 }
 
 impl Coverage {
-    async fn load(run: &Run, parts: &[Part], keys: &[MeterKey], hosts: &HashMap<Column, BTreeSet<[u8; 16]>>) -> Result<Self, StoreError> {
-        let mut wanted = ident("kind").eq(lit(COVERAGE));
-        // A meter that no host counted in the period may belong to any.
-        let all_seen = keys.iter().all(|key| {
-            let (kind, id, _) = meter_columns(key);
-            hosts.contains_key(&(kind, id))
-        });
-        if all_seen {
-            let only: BTreeSet<[u8; 16]> = hosts.values().flatten().copied().collect();
-            wanted = wanted.and(ident("id").in_list(only.into_iter().map(id).collect(), false));
+    pub(crate) fn add(&mut self, host: [u8; 16], reading: Reading) -> Result<(), StoreError> {
+        let from_us = reading.from_us.max(reading.within.from_us);
+        let to_us = reading.to_us.min(reading.within.to_us);
+        if reading.is_sum {
+            *self.sums.entry(host).or_default().entry(reading.from_us).or_default() += reading.to_us - reading.from_us;
+        } else if from_us < to_us {
+            self.spans.entry(host).or_default().push((from_us, to_us));
         }
-        let mut spans: HashMap<[u8; 16], Vec<(i64, i64)>> = HashMap::new();
-        let mut sums: HashMap<[u8; 16], BTreeMap<i64, i64>> = HashMap::new();
-        let mut held = 0;
-        read(run, parts, &wanted, |(_, host), _, reading| {
-            let from_us = reading.from_us.max(reading.within.from_us);
-            let to_us = reading.to_us.min(reading.within.to_us);
-            if reading.is_sum {
-                *sums.entry(host).or_default().entry(reading.from_us).or_default() += reading.to_us - reading.from_us;
-            } else if from_us < to_us {
-                spans.entry(host).or_default().push((from_us, to_us));
-            }
-            held += 1;
-            bounded(held)
-        })
-        .await?;
-        Ok(Self { spans, sums })
+        self.held += 1;
+        bounded(self.held)
     }
 
     /// Spans in which at least one of the hosts was read, in order and apart. Without hosts: any host.
@@ -279,9 +302,7 @@ impl Coverage {
         }
         apart
     }
-}
 
-impl Coverage {
     /// How much of the spans of roll-ups was read by one of the hosts, the one that read most of it. Without hosts: any host.
     fn sums_of(&self, hosts: Option<&BTreeSet<[u8; 16]>>) -> BTreeMap<i64, i64> {
         let mut most: BTreeMap<i64, i64> = BTreeMap::new();
@@ -330,7 +351,7 @@ fn these(keys: &[MeterKey]) -> Expr {
     ids.into_iter().map(of_kind).reduce(Expr::or).unwrap_or_else(|| lit(false))
 }
 
-fn check_keys(keys: &[MeterKey]) -> Result<(), StoreError> {
+pub(crate) fn check_keys(keys: &[MeterKey]) -> Result<(), StoreError> {
     if keys.len() > MeterQuery::MAX_KEYS {
         return Err(StoreError::Invalid(format!(
             "{} meters, at most {} can be asked for at once",

@@ -18,13 +18,16 @@ mod scan;
 mod top;
 mod types;
 
+pub(crate) use compile::check;
 pub(crate) use engine::{Engine, Run, failed};
 pub(crate) use flows::{flow_by_id, flow_page};
-pub(crate) use groups::{count, drops, histogram, top};
+pub(crate) use groups::{Bins, MAX_CELLS, count, drops, histogram, limit, top};
 pub(crate) use hits::hits;
-pub(crate) use meters::{meter_series, meter_totals, metered_hosts};
+pub(crate) use lanes::Lanes;
+pub(crate) use levels::{Choice, FLOWS, Family, Kept, Known, METERS, kept, of_all};
+pub(crate) use meters::{Coverage, Reading, Readings, check_keys, check_points, meter_series, meter_totals, metered_hosts, series_of};
 pub(crate) use pairs::pairs;
-pub(crate) use paths::{path_contents, scan_paths};
+pub(crate) use paths::{MAX_CONTENTS, path_contents, scan_paths};
 pub(crate) use scan::SiteTable;
 pub use types::*;
 

@@ -26,7 +26,7 @@ use crate::{
 pub(super) const MAX_PATHS: usize = 4_000_000;
 
 /// Content of paths that one question may ask for at once.
-const MAX_CONTENTS: usize = 10_000;
+pub(crate) const MAX_CONTENTS: usize = 10_000;
 
 /// The paths that each test holds for.
 pub(super) async fn resolve(run: &Run, view: &dyn View, period: Period, tests: Vec<FlowTest>) -> Result<Vec<(FlowTest, PathSet)>, StoreError> {

@@ -32,7 +32,7 @@ impl Dimension {
     }
 
     /// Column that holds it.
-    pub(super) fn column(self) -> &'static str {
+    pub(crate) fn column(self) -> &'static str {
         match self {
             Dimension::SrcMac => "src_mac",
             Dimension::DstMac => "dst_mac",

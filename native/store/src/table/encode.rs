@@ -24,8 +24,8 @@ use crate::{
     row::{FlowRow, MeterKey, MeterReading, Path, PathId},
 };
 
-/// Columns of flows; rows get the numbers from `first_row` on.
-pub(crate) fn flow_batch(rows: &[FlowRow], first_row: u64) -> Result<RecordBatch, StoreError> {
+/// Refuses flows beyond their bounds.
+pub(crate) fn check_flows(rows: &[FlowRow]) -> Result<(), StoreError> {
     for row in rows {
         let fits = row.vlans.len() <= FlowRow::MAX_VLANS
             && row.out_ports.len() <= FlowRow::MAX_OUT_PORTS
@@ -37,7 +37,12 @@ pub(crate) fn flow_batch(rows: &[FlowRow], first_row: u64) -> Result<RecordBatch
             ));
         }
     }
-    check_times(rows.iter().map(|row| row.time_us))?;
+    check_times(rows.iter().map(|row| row.time_us))
+}
+
+/// Columns of flows; rows get the numbers from `first_row` on.
+pub(crate) fn flow_batch(rows: &[FlowRow], first_row: u64) -> Result<RecordBatch, StoreError> {
+    check_flows(rows)?;
     let columns: Vec<ArrayRef> = vec![
         times(rows.iter().map(|row| row.time_us)),
         numbers::<UInt64Type>((first_row..).take(rows.len())),
@@ -94,13 +99,7 @@ pub(crate) fn path_batch(
     paths: &[Path],
     known: impl Fn(i64, PathId) -> bool,
 ) -> Result<Option<(RecordBatch, Vec<(i64, PathId)>)>, StoreError> {
-    let mut content: HashMap<PathId, &Path> = HashMap::with_capacity(paths.len());
-    for path in paths {
-        if path.devices.len() > Path::MAX_LENGTH || path.rules.len() > Path::MAX_LENGTH {
-            return Err(StoreError::Invalid("a path is longer than any record of an agent can hold".into()));
-        }
-        content.insert(path.id(), path);
-    }
+    let content = by_id(paths)?;
     let mut seen = HashSet::new();
     let mut new = Vec::new();
     for row in rows {
@@ -109,9 +108,7 @@ pub(crate) fn path_batch(
         if !seen.insert(key) {
             continue;
         }
-        let Some(path) = content.get(&id) else {
-            return Err(StoreError::Invalid(format!("a flow names the path {id}, which its batch does not hold")));
-        };
+        let path = content.get(&id).ok_or_else(|| not_held(id))?;
         if !known(key.0, id) {
             new.push((row.time_us, id, *path));
         }
@@ -137,8 +134,24 @@ pub(crate) fn path_batch(
     Ok(Some((batch(TableKind::Paths, columns)?, keys)))
 }
 
-/// Columns of meter readings: a row for each reading as a whole, and one for each meter that moved.
-pub(crate) fn meter_batch(readings: &[MeterReading]) -> Result<RecordBatch, StoreError> {
+/// Paths of a batch, each within its bounds.
+pub(crate) fn by_id(paths: &[Path]) -> Result<HashMap<PathId, &Path>, StoreError> {
+    let mut content = HashMap::with_capacity(paths.len());
+    for path in paths {
+        if path.devices.len() > Path::MAX_LENGTH || path.rules.len() > Path::MAX_LENGTH {
+            return Err(StoreError::Invalid("a path is longer than any record of an agent can hold".into()));
+        }
+        content.insert(path.id(), path);
+    }
+    Ok(content)
+}
+
+pub(crate) fn not_held(path: PathId) -> StoreError {
+    StoreError::Invalid(format!("a flow names the path {path}, which its batch does not hold"))
+}
+
+/// Rows of meter readings: one for each reading as a whole, and one for each meter that moved.
+pub(crate) fn meter_rows(readings: &[MeterReading]) -> Result<Vec<MeterColumns<'_>>, StoreError> {
     check_times(readings.iter().flat_map(|reading| [reading.from_us, reading.to_us]))?;
     let mut rows: Vec<MeterColumns<'_>> = Vec::new();
     for reading in readings {
@@ -163,6 +176,12 @@ pub(crate) fn meter_batch(readings: &[MeterReading]) -> Result<RecordBatch, Stor
             rows.push((kind, id, name, reading, meter.packets, meter.bytes));
         }
     }
+    Ok(rows)
+}
+
+/// Columns of meter readings.
+pub(crate) fn meter_batch(readings: &[MeterReading]) -> Result<RecordBatch, StoreError> {
+    let rows = meter_rows(readings)?;
     let columns: Vec<ArrayRef> = vec![
         numbers::<UInt8Type>(rows.iter().map(|row| row.0)),
         fixed(rows.iter().map(|row| Some(row.1)))?,
@@ -196,7 +215,7 @@ fn check_times(times: impl Iterator<Item = i64>) -> Result<(), StoreError> {
 }
 
 /// Kind, id and name of a meter, its reading, packets, bytes.
-type MeterColumns<'a> = (u8, [u8; 16], Option<&'a str>, &'a MeterReading, u64, u64);
+pub(crate) type MeterColumns<'a> = (u8, [u8; 16], Option<&'a str>, &'a MeterReading, u64, u64);
 
 fn batch(kind: TableKind, columns: Vec<ArrayRef>) -> Result<RecordBatch, StoreError> {
     RecordBatch::try_new(kind.schema(), columns).map_err(|source| StoreError::columns("build columns", source))

@@ -15,7 +15,7 @@ mod runs;
 
 pub(crate) use columns::{COVERAGE, Facet, TableKind, meter_columns, meter_key};
 pub(crate) use decode::{Columns, PathView, fixed_at, flow_ids, flows, paths};
-pub(crate) use encode::{flow_batch, meter_batch, path_batch};
+pub(crate) use encode::{by_id, check_flows, flow_batch, meter_batch, meter_rows, not_held, path_batch};
 pub(crate) use ends::{Fresh, Interner, NUMBER, Numbers, Place, place_of};
 pub(crate) use known::KnownPaths;
 pub(crate) use memory::{Gauge, MemBatch, Reservation, Snapshot, Table};
