@@ -3,7 +3,8 @@
 
 //! Measures the store as a whole: rows a second from append to durable, latency of the acknowledgement, bytes a row at rest, questions.
 //!
-//! `cargo run --release -p insights-store --example ingest -- [rows=2000000] [batch=5000] [sites=1] [writers=4] [ports=10000] [dir=…]`
+//! `cargo run --release -p insights-store --example ingest -- [rows=2000000] [batch=5000] [sites=1] [writers=4] [ports=10000] [dir=…]
+//! [store=clickhouse://…]`. With a server, CPU time and memory are those of this program alone.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measuring program")]
 
@@ -20,7 +21,7 @@ use std::{
 };
 
 use insights_store::{
-    End, FlowFilter, FlowTest, Period, Prefix, Rows, SiteId, Store, StoreOptions, StreamKind,
+    ClickHouseOptions, End, FlowFilter, FlowTest, Period, Prefix, Rows, SiteId, Store, StoreOptions, StreamKind,
     query::{Budget, Dimension, FlowQuery, HistogramQuery, TopQuery},
 };
 use support::{Cloud, DAY_US, EPOCH_US, cursor};
@@ -43,11 +44,14 @@ fn main() {
         writers: number("writers", 4),
     };
     let ports = number("ports", 10_000) as usize;
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .unwrap()
-        .block_on(measure(StoreOptions::new(dir), plan, ports));
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(async {
+        let options = StoreOptions::new(dir);
+        let store = match arguments.get("store") {
+            Some(url) => Store::open_distributed(options, ClickHouseOptions::new(url.parse().unwrap())).await,
+            None => Store::open(options).await,
+        };
+        measure(store.unwrap(), plan, ports).await;
+    });
 }
 
 #[derive(Clone, Copy)]
@@ -62,8 +66,7 @@ fn site(number: u64) -> SiteId {
     SiteId(uuid::Uuid::from_u128(u128::from(number) + 1))
 }
 
-async fn measure(options: StoreOptions, plan: Plan, ports: usize) {
-    let store = Store::open(options).await.unwrap();
+async fn measure(store: Store, plan: Plan, ports: usize) {
     let mut cloud = Cloud::new(1, ports);
     let pool: Arc<Vec<_>> = Arc::new(
         (0..POOL)

@@ -6,10 +6,13 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "support/backend.rs"]
+mod backend;
 mod support;
 
 use std::time::{Duration, Instant};
 
+use backend::{Backend, on_both};
 use insights_store::{
     Append, MeterDelta, MeterKey, MeterReading, Period, Retention, Rows, SiteId, Store, StoreOptions, StreamKind,
     catalog::Hop,
@@ -17,6 +20,7 @@ use insights_store::{
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use support::{DAY_US, EPOCH_US, MINUTE_US, cursor};
+use tokio::runtime::Runtime;
 use uuid::Uuid;
 
 const SITE: SiteId = SiteId(Uuid::from_bytes([1; 16]));
@@ -24,7 +28,7 @@ const SECOND_US: i64 = 1_000_000;
 /// Shorter than what roll-ups are read for.
 const LONGEST_US: i64 = 40 * 60 * MINUTE_US;
 
-fn options(dir: &tempfile::TempDir, upkeep_every: Duration) -> StoreOptions {
+fn options(backend: &Backend, upkeep_every: Duration) -> StoreOptions {
     let years = Duration::from_secs(60 * 366 * 86_400);
     StoreOptions {
         flush_age: Duration::from_secs(3_600),
@@ -37,7 +41,7 @@ fn options(dir: &tempfile::TempDir, upkeep_every: Duration) -> StoreOptions {
             meter_days: years,
             rollup_percent: 100,
         },
-        ..StoreOptions::new(dir.path())
+        ..backend.options()
     }
 }
 
@@ -205,14 +209,13 @@ async fn sum(store: &Store, hop: Hop) -> u64 {
     counts.iter().filter(|count| count.hop == hop).map(|count| count.records).sum()
 }
 
-#[test]
-fn meters_say_what_their_readings_say_wherever_they_are() {
-    let dir = tempfile::tempdir().unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+on_both!(meters_say_what_their_readings_say_wherever_they_are);
+
+fn meters_say_what_their_readings_say_wherever_they_are(runtime: &Runtime, backend: Backend) {
     runtime.block_on(async {
         let mut rng = StdRng::seed_from_u64(17);
         let readings = readings(&mut rng);
-        let mut store = Store::open(options(&dir, Duration::from_secs(3_600))).await.unwrap();
+        let mut store = backend.open(options(&backend, Duration::from_secs(3_600))).await;
         let parts = 14;
         for (sequence, part) in readings.chunks(readings.len().div_ceil(parts)).enumerate() {
             let batch = Append {
@@ -231,17 +234,22 @@ fn meters_say_what_their_readings_say_wherever_they_are() {
         ask(&store, &readings, EPOCH_US, &mut rng, "in files").await;
         let before = store.series().usage(SITE).await.unwrap();
         drop(store);
-        store = Store::open(options(&dir, Duration::from_millis(20))).await.unwrap();
-        ask(&store, &readings, EPOCH_US, &mut rng, "while files are merged").await;
-        let waited = Instant::now();
-        while store.series().usage(SITE).await.unwrap().files >= before.files - 6 {
-            assert!(waited.elapsed() < Duration::from_secs(120), "files were not merged");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        if backend.is_embedded() {
+            store = backend.open(options(&backend, Duration::from_millis(20))).await;
+            ask(&store, &readings, EPOCH_US, &mut rng, "while files are merged").await;
+            let waited = Instant::now();
+            while store.series().usage(SITE).await.unwrap().files >= before.files - 6 {
+                assert!(waited.elapsed() < Duration::from_secs(120), "files were not merged");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        } else {
+            store = backend.open(options(&backend, Duration::from_secs(3_600))).await;
+            backend.merge_all().await;
         }
         assert!(store.series().usage(SITE).await.unwrap().meters < before.meters);
         ask(&store, &readings, EPOCH_US, &mut rng, "in merged files").await;
         drop(store);
-        store = Store::open(options(&dir, Duration::from_secs(3_600))).await.unwrap();
+        store = backend.open(options(&backend, Duration::from_secs(3_600))).await;
         store.series().flush().await.unwrap();
         ask(&store, &readings, EPOCH_US, &mut rng, "in merged files after a restart").await;
         assert_eq!(sum(&store, Hop::Stored).await, readings.len() as u64);

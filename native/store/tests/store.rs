@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "support/backend.rs"]
+mod backend;
 mod support;
 
 use std::{
@@ -12,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use backend::{Backend, on_both};
 use insights_store::{
     AccountId, Appended, FlowFilter, FlowRow, FlowTest, MeterKey, Period, SiteId, Store, StoreError, StoreOptions, StreamKind, Verdict,
     catalog::{Account, EventQuery, Hop, Level, NewEvent, Site},
@@ -22,12 +25,26 @@ use support::{Cloud, DAY_US, EPOCH_US, MINUTE_US, cursor};
 const ALL: Period = Period { from_us: 0, to_us: i64::MAX };
 
 fn options(dir: &tempfile::TempDir) -> StoreOptions {
-    // Nothing moves by itself: tests say when.
+    still(StoreOptions::new(dir.path()))
+}
+
+/// Nothing moves by itself: tests say when.
+fn still(options: StoreOptions) -> StoreOptions {
     StoreOptions {
         flush_age: Duration::from_secs(3_600),
         upkeep_every: Duration::from_secs(3_600),
-        ..StoreOptions::new(dir.path())
+        ..options
     }
+}
+
+/// Tests of both backends.
+macro_rules! bodies {
+    ($($body:ident),+ $(,)?) => {
+        on_both!($($body),+);
+        $(fn $body(runtime: &tokio::runtime::Runtime, backend: Backend) {
+            runtime.block_on(on::$body(&backend));
+        })+
+    };
 }
 
 fn site(number: u8) -> SiteId {
@@ -63,6 +80,406 @@ fn assert_same(stored: &[StoredFlow], expected: &[FlowRow]) {
     stored.sort();
     expected.sort();
     assert_eq!(stored, expected);
+}
+
+bodies!(
+    a_batch_counts_once,
+    what_breaks_a_bound_is_refused_and_leaves_nothing,
+    groups_agree_with_counting_by_hand,
+    meters_tell_gaps_from_zeros,
+    a_question_ends_at_its_budget,
+    a_question_that_is_dropped_makes_room_for_the_next,
+    a_site_that_asks_much_leaves_other_sites_their_answers,
+    questions_about_any_period_are_answered,
+);
+
+mod on {
+    use super::*;
+
+    pub(super) async fn a_batch_counts_once(backend: &Backend) {
+        let store = backend.open(still(backend.options())).await;
+        let mut cloud = Cloud::new(2, 50);
+        let batch = cloud.append(7, Vec::new());
+        assert_eq!(store.series().append(site(1), batch).await.unwrap(), Appended::Committed);
+        let rows = cloud.flows(20, EPOCH_US, EPOCH_US + DAY_US);
+        let batch = cloud.append(8, rows.clone());
+        let both = futures::future::join(
+            store.series().append(site(1), batch.clone()),
+            store.series().append(site(1), batch.clone()),
+        )
+        .await;
+        let both = [both.0.unwrap(), both.1.unwrap()];
+        assert!(both.contains(&Appended::Committed) && both.contains(&Appended::Duplicate), "{both:?}");
+        drop(store);
+        let store = backend.open(still(backend.options())).await;
+        assert_eq!(store.series().append(site(1), batch.clone()).await.unwrap(), Appended::Duplicate);
+        store.series().flush().await.unwrap();
+        drop(store);
+        let store = backend.open(still(backend.options())).await;
+        assert_eq!(store.series().append(site(1), batch.clone()).await.unwrap(), Appended::Duplicate);
+        assert_eq!(all_flows(&store, site(1), 100).await.len(), 20);
+        // Another site, gateway or epoch is another stream.
+        assert_eq!(store.series().append(site(2), batch.clone()).await.unwrap(), Appended::Committed);
+        let mut other = batch;
+        other.cursor.stream.epoch = 2;
+        assert_eq!(store.series().append(site(1), other).await.unwrap(), Appended::Committed);
+
+        let counts = store.counts(site(1), ALL).await.unwrap();
+        let stored: u64 = counts.iter().filter(|count| count.hop == Hop::Stored).map(|count| count.records).sum();
+        assert_eq!(stored, 40);
+        store.series().flush().await.unwrap();
+        assert_eq!(store.counts(site(1), ALL).await.unwrap(), counts);
+    }
+
+    pub(super) async fn what_breaks_a_bound_is_refused_and_leaves_nothing(backend: &Backend) {
+        let store = backend.open(still(backend.options())).await;
+        let mut cloud = Cloud::new(3, 50);
+        let mut rows = cloud.flows(3, EPOCH_US, EPOCH_US + DAY_US);
+        rows[1].vlans = vec![0; FlowRow::MAX_VLANS + 1];
+        let refused = store.series().append(site(1), cloud.append(0, rows)).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Invalid(_)), "{refused}");
+        for time_us in [-1, i64::MIN, i64::MAX, FlowRow::END_OF_TIME_US] {
+            let rows = vec![cloud.flow(time_us)];
+            let refused = store.series().append(site(1), cloud.append(0, rows)).await.unwrap_err();
+            assert!(matches!(refused, StoreError::Invalid(_)), "{refused}");
+        }
+        let rows = (0..100).map(|day| cloud.flow(EPOCH_US + day * DAY_US)).collect();
+        let refused = store.series().append(site(1), cloud.append(0, rows)).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Invalid(_)), "{refused}");
+        let rows = cloud.flows(3, EPOCH_US, EPOCH_US + DAY_US);
+        let mut batch = cloud.append(0, rows);
+        batch.cursor.stream.kind = StreamKind::Meters;
+        assert!(matches!(store.series().append(site(1), batch).await.unwrap_err(), StoreError::Invalid(_)));
+        assert!(all_flows(&store, site(1), 10).await.is_empty());
+        assert!(matches!(backend.try_open(still(backend.options())).await, Err(StoreError::Locked { .. })));
+    }
+
+    pub(super) async fn groups_agree_with_counting_by_hand(backend: &Backend) {
+        let store = backend.open(still(backend.options())).await;
+        let mut cloud = Cloud::new(4, 60);
+        let mut rows = Vec::new();
+        for sequence in 0..3 {
+            let part = cloud.flows(700, EPOCH_US, EPOCH_US + DAY_US);
+            rows.extend(part.clone());
+            store.series().append(site(1), cloud.append(sequence, part)).await.unwrap();
+            if sequence < 2 {
+                store.series().flush().await.unwrap();
+            }
+        }
+        let period = Period::new(EPOCH_US + DAY_US / 10, EPOCH_US + DAY_US / 2);
+        let filter = FlowFilter::from(FlowTest::Proto(6..=6));
+        let budget = Budget::default();
+        let inside: Vec<&FlowRow> = rows.iter().filter(|row| period.contains(row.time_us) && row.proto == 6).collect();
+
+        let count = store
+            .series()
+            .count(
+                site(1),
+                HitsQuery {
+                    period,
+                    filter: filter.clone(),
+                    budget,
+                },
+            )
+            .await
+            .unwrap();
+        assert_eq!(count.value.total(), inside.len() as u64);
+        assert!(
+            count.scanned.rows >= 700 && count.scanned.bytes > 0 && (count.scanned.files == 2 || !backend.is_embedded()),
+            "{:?}",
+            count.scanned
+        );
+
+        let step_us = 7 * MINUTE_US;
+        let bins = store
+            .series()
+            .histogram(
+                site(1),
+                HistogramQuery {
+                    period,
+                    filter: filter.clone(),
+                    step_us,
+                    budget,
+                },
+            )
+            .await
+            .unwrap()
+            .value;
+        assert!(bins.windows(2).all(|pair| pair[1].start_us - pair[0].start_us == step_us));
+        assert!(bins[0].start_us <= period.from_us && bins.last().unwrap().start_us < period.to_us);
+        for bin in &bins {
+            let of = |verdict| {
+                inside
+                    .iter()
+                    .filter(|row| row.time_us.div_euclid(step_us) * step_us == bin.start_us && row.verdict == verdict)
+                    .count() as u64
+            };
+            assert_eq!(
+                (bin.allowed, bin.dropped, bin.consumed),
+                (of(Verdict::Allowed), of(Verdict::Dropped), of(Verdict::Consumed))
+            );
+        }
+
+        let dimensions = vec![Dimension::SrcTenant, Dimension::DstTp];
+        let top = store
+            .series()
+            .top(
+                site(1),
+                TopQuery {
+                    period,
+                    filter: filter.clone(),
+                    dimensions,
+                    limit: 5,
+                    budget,
+                },
+            )
+            .await
+            .unwrap()
+            .value;
+        let mut groups = std::collections::BTreeMap::<_, u64>::new();
+        for row in &inside {
+            *groups.entry((row.src_tenant.clone(), row.dst_tp)).or_default() += 1;
+        }
+        let mut expected: Vec<u64> = groups.values().copied().collect();
+        expected.sort_unstable_by_key(|count| Reverse(*count));
+        assert_eq!(top.rows.iter().map(|row| row.flows.total()).collect::<Vec<_>>(), expected[..5]);
+        assert_eq!(top.other.total(), expected[5..].iter().sum::<u64>());
+        assert_eq!(top.other_values, expected.len() as u64 - 5);
+
+        let drops = store
+            .series()
+            .drops(
+                site(1),
+                DropsQuery {
+                    period,
+                    filter: filter.clone(),
+                    limit: 4,
+                    step_us: DAY_US / 24,
+                    budget,
+                },
+            )
+            .await
+            .unwrap()
+            .value;
+        assert_eq!(drops.len(), 4);
+        for rule in &drops {
+            let of: Vec<_> = inside
+                .iter()
+                .filter(|row| row.verdict == Verdict::Dropped && row.rule == Some(rule.rule))
+                .collect();
+            assert_eq!(rule.flows, of.len() as u64);
+            assert_eq!(rule.bins.iter().map(|bin| bin.1).sum::<u64>(), rule.flows);
+            assert_eq!(rule.last_us, of.iter().map(|row| row.time_us).max().unwrap());
+        }
+
+        let hits = store.series().hits(site(1), HitsQuery { period, filter, budget }).await.unwrap().value;
+        assert!(!hits.is_empty());
+        for hit in hits {
+            let of = |test: &dyn Fn(&insights_store::PathRule) -> bool| {
+                let on = |row: &&&FlowRow| row.path.and_then(|path| cloud.path(path)).is_some_and(|path| path.rules.iter().any(test));
+                inside.iter().filter(on).count() as u64
+            };
+            assert_eq!(hit.evaluated, of(&|rule| rule.id == hit.rule));
+            assert_eq!(hit.matched, of(&|rule| rule.id == hit.rule && rule.matched));
+            assert_eq!(hit.applied, of(&|rule| rule.id == hit.rule && rule.applied));
+        }
+    }
+
+    pub(super) async fn meters_tell_gaps_from_zeros(backend: &Backend) {
+        let store = backend.open(still(backend.options())).await;
+        let mut cloud = Cloud::new(5, 40);
+        let mut readings = cloud.readings(0..30);
+        readings.extend(cloud.readings(40..60));
+        let batch = |sequence, readings: &[insights_store::MeterReading]| insights_store::Append {
+            cursor: cursor(1, StreamKind::Meters, 1, sequence),
+            rows: insights_store::Rows::Meters(readings.to_vec()),
+        };
+        let (early, late) = readings.split_at(readings.len() / 2);
+        store.series().append(site(1), batch(0, early)).await.unwrap();
+        store.series().flush().await.unwrap();
+        store.series().append(site(1), batch(1, late)).await.unwrap();
+
+        let key = MeterKey::PortRx(cloud.ports[3]);
+        let idle = MeterKey::PortRx(uuid::Uuid::from_bytes([9; 16]));
+        let period = Period::new(EPOCH_US, EPOCH_US + 60 * MINUTE_US);
+        let keys = vec![key.clone(), idle];
+        // Half a minute: each reading is spread over two points.
+        let query = MeterQuery {
+            period,
+            keys,
+            step_us: MINUTE_US / 2,
+            budget: Budget::default(),
+        };
+        let series = store.series().meters(site(1), query).await.unwrap().value;
+        assert_eq!(series.len(), 2);
+        for (at, point) in series[0].points.iter().enumerate() {
+            let minute = EPOCH_US + (at as i64 / 2) * MINUTE_US;
+            let of = readings
+                .iter()
+                .filter(|reading| reading.from_us == minute)
+                .flat_map(|reading| &reading.meters);
+            let bytes: u64 = of.filter(|meter| meter.key == key).map(|meter| meter.bytes).sum();
+            assert_eq!(point.bytes, bytes as f64 / 2.0);
+            let gap = (60..80).contains(&at);
+            assert_eq!(point.covered_us, if gap { 0 } else { MINUTE_US / 2 });
+        }
+        assert!(series[1].points.iter().all(|point| point.bytes == 0.0));
+        assert_eq!(series[1].points.iter().filter(|point| point.covered_us == 0).count(), 20);
+
+        let totals = store
+            .series()
+            .totals(
+                site(1),
+                TotalsQuery {
+                    period,
+                    of: TotalsOf::AllPorts,
+                    budget: Budget::default(),
+                },
+            )
+            .await
+            .unwrap()
+            .value;
+        let all: u64 = readings.iter().flat_map(|reading| &reading.meters).map(|meter| meter.bytes).sum();
+        assert_eq!(totals.iter().map(|total| total.bytes).sum::<f64>(), all as f64);
+        assert!(totals.is_sorted_by(|a, b| a.bytes >= b.bytes));
+        let hosts = store.series().metered_hosts(site(1), period).await.unwrap();
+        assert_eq!(hosts.len(), cloud.hosts.len());
+        assert!(hosts.iter().all(|(_, last)| *last == EPOCH_US + 60 * MINUTE_US));
+    }
+
+    pub(super) async fn a_question_ends_at_its_budget(backend: &Backend) {
+        let store = backend.open(still(backend.options())).await;
+        let mut cloud = Cloud::new(7, 50);
+        let rows = cloud.flows(2_000, EPOCH_US, EPOCH_US + DAY_US);
+        store.series().append(site(1), cloud.append(0, rows)).await.unwrap();
+        let budget = Budget {
+            time: Duration::ZERO,
+            ..Budget::default()
+        };
+        let over = store
+            .series()
+            .count(
+                site(1),
+                HitsQuery {
+                    period: ALL,
+                    filter: FlowFilter::all(),
+                    budget,
+                },
+            )
+            .await
+            .unwrap_err();
+        assert!(matches!(over, StoreError::OverBudget { what: "time", .. }), "{over}");
+    }
+
+    pub(super) async fn a_question_that_is_dropped_makes_room_for_the_next(backend: &Backend) {
+        let store = backend
+            .open(StoreOptions {
+                queries: 1,
+                ..still(backend.options())
+            })
+            .await;
+        let mut cloud = Cloud::new(9, 50);
+        let rows = cloud.flows(2_000, EPOCH_US, EPOCH_US + DAY_US);
+        store.series().append(site(1), cloud.append(0, rows)).await.unwrap();
+        let query = HitsQuery {
+            period: ALL,
+            filter: FlowFilter::all(),
+            budget: Budget::default(),
+        };
+        for _ in 0..20 {
+            // Polled once, so that it runs, then dropped.
+            let mut running = store.series().count(site(1), query.clone());
+            let _ = futures::poll!(&mut running);
+        }
+        assert_eq!(store.series().count(site(1), query).await.unwrap().value.total(), 2_000);
+    }
+
+    pub(super) async fn a_site_that_asks_much_leaves_other_sites_their_answers(backend: &Backend) {
+        let options = StoreOptions {
+            queries: 4,
+            queries_per_site: 2,
+            query_wait: Duration::from_millis(50),
+            ..still(backend.options())
+        };
+        let store = backend.open(options).await;
+        let mut cloud = Cloud::new(9, 50);
+        for number in [1, 2] {
+            let rows = cloud.flows(200, EPOCH_US, EPOCH_US + DAY_US);
+            store.series().append(site(number), cloud.append(0, rows)).await.unwrap();
+        }
+        let query = HitsQuery {
+            period: ALL,
+            filter: FlowFilter::all(),
+            budget: Budget::default(),
+        };
+        // Polled once, so that they have their places, which they keep until they are polled to their end.
+        let mut running: Vec<_> = (0..2).map(|_| store.series().count(site(1), query.clone())).collect();
+        for question in &mut running {
+            assert!(futures::poll!(question).is_pending());
+        }
+        let third = store.series().count(site(1), query.clone()).await;
+        assert!(matches!(third, Err(StoreError::Busy { .. })), "{third:?}");
+        for _ in 0..3 {
+            let other = store.series().count(site(2), query.clone()).await.unwrap();
+            assert_eq!(other.value.total(), 200);
+            assert!(other.scanned.rows >= 200);
+        }
+        // Who turns away makes room; who stays gets the answer.
+        drop(running.pop());
+        assert_eq!(store.series().count(site(1), query).await.unwrap().value.total(), 200);
+        assert_eq!(running.pop().unwrap().await.unwrap().value.total(), 200);
+    }
+
+    pub(super) async fn questions_about_any_period_are_answered(backend: &Backend) {
+        let store = backend.open(still(backend.options())).await;
+        let mut cloud = Cloud::new(10, 50);
+        let rows = cloud.flows(20, EPOCH_US, EPOCH_US + DAY_US);
+        store.series().append(site(1), cloud.append(0, rows)).await.unwrap();
+        let budget = Budget::default();
+        let device = FlowFilter::from(FlowTest::Device(cloud.paths[0].1.devices[0].id));
+        for (from_us, to_us) in [
+            (i64::MIN, i64::MAX),
+            (i64::MAX, i64::MIN),
+            (0, 0),
+            (i64::MIN, i64::MIN + 1),
+            (i64::MAX - 1, i64::MAX),
+        ] {
+            let period = Period::new(from_us, to_us);
+            let whole = period.contains(EPOCH_US);
+            let count = store
+                .series()
+                .count(
+                    site(1),
+                    HitsQuery {
+                        period,
+                        filter: FlowFilter::all(),
+                        budget,
+                    },
+                )
+                .await
+                .unwrap();
+            assert_eq!(count.value.total(), if whole { 20 } else { 0 });
+            let hits = HitsQuery {
+                period,
+                filter: device.clone(),
+                budget,
+            };
+            store.series().count(site(1), hits.clone()).await.unwrap();
+            store.series().hits(site(1), hits).await.unwrap();
+            store.counts(site(1), period).await.unwrap();
+            store.series().metered_hosts(site(1), period).await.unwrap();
+            let bins = HistogramQuery {
+                period,
+                filter: FlowFilter::all(),
+                step_us: 7,
+                budget,
+            };
+            match store.series().histogram(site(1), bins).await {
+                Ok(_) | Err(StoreError::Invalid(_)) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
 }
 
 #[tokio::test]
@@ -122,265 +539,6 @@ async fn rows_come_back_from_memory_files_and_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_batch_counts_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(options(&dir)).await.unwrap();
-    let mut cloud = Cloud::new(2, 50);
-    let batch = cloud.append(7, Vec::new());
-    assert_eq!(store.series().append(site(1), batch).await.unwrap(), Appended::Committed);
-    let rows = cloud.flows(20, EPOCH_US, EPOCH_US + DAY_US);
-    let batch = cloud.append(8, rows.clone());
-    let both = futures::future::join(
-        store.series().append(site(1), batch.clone()),
-        store.series().append(site(1), batch.clone()),
-    )
-    .await;
-    let both = [both.0.unwrap(), both.1.unwrap()];
-    assert!(both.contains(&Appended::Committed) && both.contains(&Appended::Duplicate), "{both:?}");
-    drop(store);
-    let store = Store::open(options(&dir)).await.unwrap();
-    assert_eq!(store.series().append(site(1), batch.clone()).await.unwrap(), Appended::Duplicate);
-    store.series().flush().await.unwrap();
-    drop(store);
-    let store = Store::open(options(&dir)).await.unwrap();
-    assert_eq!(store.series().append(site(1), batch.clone()).await.unwrap(), Appended::Duplicate);
-    assert_eq!(all_flows(&store, site(1), 100).await.len(), 20);
-    // Another site, gateway or epoch is another stream.
-    assert_eq!(store.series().append(site(2), batch.clone()).await.unwrap(), Appended::Committed);
-    let mut other = batch;
-    other.cursor.stream.epoch = 2;
-    assert_eq!(store.series().append(site(1), other).await.unwrap(), Appended::Committed);
-
-    let counts = store.counts(site(1), ALL).await.unwrap();
-    let stored: u64 = counts.iter().filter(|count| count.hop == Hop::Stored).map(|count| count.records).sum();
-    assert_eq!(stored, 40);
-    store.series().flush().await.unwrap();
-    assert_eq!(store.counts(site(1), ALL).await.unwrap(), counts);
-}
-
-#[tokio::test]
-async fn what_breaks_a_bound_is_refused_and_leaves_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(options(&dir)).await.unwrap();
-    let mut cloud = Cloud::new(3, 50);
-    let mut rows = cloud.flows(3, EPOCH_US, EPOCH_US + DAY_US);
-    rows[1].vlans = vec![0; FlowRow::MAX_VLANS + 1];
-    let refused = store.series().append(site(1), cloud.append(0, rows)).await.unwrap_err();
-    assert!(matches!(refused, StoreError::Invalid(_)), "{refused}");
-    for time_us in [-1, i64::MIN, i64::MAX, FlowRow::END_OF_TIME_US] {
-        let rows = vec![cloud.flow(time_us)];
-        let refused = store.series().append(site(1), cloud.append(0, rows)).await.unwrap_err();
-        assert!(matches!(refused, StoreError::Invalid(_)), "{refused}");
-    }
-    let rows = (0..100).map(|day| cloud.flow(EPOCH_US + day * DAY_US)).collect();
-    let refused = store.series().append(site(1), cloud.append(0, rows)).await.unwrap_err();
-    assert!(matches!(refused, StoreError::Invalid(_)), "{refused}");
-    let rows = cloud.flows(3, EPOCH_US, EPOCH_US + DAY_US);
-    let mut batch = cloud.append(0, rows);
-    batch.cursor.stream.kind = StreamKind::Meters;
-    assert!(matches!(store.series().append(site(1), batch).await.unwrap_err(), StoreError::Invalid(_)));
-    assert!(all_flows(&store, site(1), 10).await.is_empty());
-    assert!(matches!(Store::open(options(&dir)).await, Err(StoreError::Locked { .. })));
-}
-
-#[tokio::test]
-async fn groups_agree_with_counting_by_hand() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(options(&dir)).await.unwrap();
-    let mut cloud = Cloud::new(4, 60);
-    let mut rows = Vec::new();
-    for sequence in 0..3 {
-        let part = cloud.flows(700, EPOCH_US, EPOCH_US + DAY_US);
-        rows.extend(part.clone());
-        store.series().append(site(1), cloud.append(sequence, part)).await.unwrap();
-        if sequence < 2 {
-            store.series().flush().await.unwrap();
-        }
-    }
-    let period = Period::new(EPOCH_US + DAY_US / 10, EPOCH_US + DAY_US / 2);
-    let filter = FlowFilter::from(FlowTest::Proto(6..=6));
-    let budget = Budget::default();
-    let inside: Vec<&FlowRow> = rows.iter().filter(|row| period.contains(row.time_us) && row.proto == 6).collect();
-
-    let count = store
-        .series()
-        .count(
-            site(1),
-            HitsQuery {
-                period,
-                filter: filter.clone(),
-                budget,
-            },
-        )
-        .await
-        .unwrap();
-    assert_eq!(count.value.total(), inside.len() as u64);
-    assert!(
-        count.scanned.rows >= 700 && count.scanned.files == 2 && count.scanned.bytes > 0,
-        "{:?}",
-        count.scanned
-    );
-
-    let step_us = 7 * MINUTE_US;
-    let bins = store
-        .series()
-        .histogram(
-            site(1),
-            HistogramQuery {
-                period,
-                filter: filter.clone(),
-                step_us,
-                budget,
-            },
-        )
-        .await
-        .unwrap()
-        .value;
-    assert!(bins.windows(2).all(|pair| pair[1].start_us - pair[0].start_us == step_us));
-    assert!(bins[0].start_us <= period.from_us && bins.last().unwrap().start_us < period.to_us);
-    for bin in &bins {
-        let of = |verdict| {
-            inside
-                .iter()
-                .filter(|row| row.time_us.div_euclid(step_us) * step_us == bin.start_us && row.verdict == verdict)
-                .count() as u64
-        };
-        assert_eq!(
-            (bin.allowed, bin.dropped, bin.consumed),
-            (of(Verdict::Allowed), of(Verdict::Dropped), of(Verdict::Consumed))
-        );
-    }
-
-    let dimensions = vec![Dimension::SrcTenant, Dimension::DstTp];
-    let top = store
-        .series()
-        .top(
-            site(1),
-            TopQuery {
-                period,
-                filter: filter.clone(),
-                dimensions,
-                limit: 5,
-                budget,
-            },
-        )
-        .await
-        .unwrap()
-        .value;
-    let mut groups = std::collections::BTreeMap::<_, u64>::new();
-    for row in &inside {
-        *groups.entry((row.src_tenant.clone(), row.dst_tp)).or_default() += 1;
-    }
-    let mut expected: Vec<u64> = groups.values().copied().collect();
-    expected.sort_unstable_by_key(|count| Reverse(*count));
-    assert_eq!(top.rows.iter().map(|row| row.flows.total()).collect::<Vec<_>>(), expected[..5]);
-    assert_eq!(top.other.total(), expected[5..].iter().sum::<u64>());
-    assert_eq!(top.other_values, expected.len() as u64 - 5);
-
-    let drops = store
-        .series()
-        .drops(
-            site(1),
-            DropsQuery {
-                period,
-                filter: filter.clone(),
-                limit: 4,
-                step_us: DAY_US / 24,
-                budget,
-            },
-        )
-        .await
-        .unwrap()
-        .value;
-    assert_eq!(drops.len(), 4);
-    for rule in &drops {
-        let of: Vec<_> = inside
-            .iter()
-            .filter(|row| row.verdict == Verdict::Dropped && row.rule == Some(rule.rule))
-            .collect();
-        assert_eq!(rule.flows, of.len() as u64);
-        assert_eq!(rule.bins.iter().map(|bin| bin.1).sum::<u64>(), rule.flows);
-        assert_eq!(rule.last_us, of.iter().map(|row| row.time_us).max().unwrap());
-    }
-
-    let hits = store.series().hits(site(1), HitsQuery { period, filter, budget }).await.unwrap().value;
-    assert!(!hits.is_empty());
-    for hit in hits {
-        let of = |test: &dyn Fn(&insights_store::PathRule) -> bool| {
-            let on = |row: &&&FlowRow| row.path.and_then(|path| cloud.path(path)).is_some_and(|path| path.rules.iter().any(test));
-            inside.iter().filter(on).count() as u64
-        };
-        assert_eq!(hit.evaluated, of(&|rule| rule.id == hit.rule));
-        assert_eq!(hit.matched, of(&|rule| rule.id == hit.rule && rule.matched));
-        assert_eq!(hit.applied, of(&|rule| rule.id == hit.rule && rule.applied));
-    }
-}
-
-#[tokio::test]
-async fn meters_tell_gaps_from_zeros() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(options(&dir)).await.unwrap();
-    let mut cloud = Cloud::new(5, 40);
-    let mut readings = cloud.readings(0..30);
-    readings.extend(cloud.readings(40..60));
-    let batch = |sequence, readings: &[insights_store::MeterReading]| insights_store::Append {
-        cursor: cursor(1, StreamKind::Meters, 1, sequence),
-        rows: insights_store::Rows::Meters(readings.to_vec()),
-    };
-    let (early, late) = readings.split_at(readings.len() / 2);
-    store.series().append(site(1), batch(0, early)).await.unwrap();
-    store.series().flush().await.unwrap();
-    store.series().append(site(1), batch(1, late)).await.unwrap();
-
-    let key = MeterKey::PortRx(cloud.ports[3]);
-    let idle = MeterKey::PortRx(uuid::Uuid::from_bytes([9; 16]));
-    let period = Period::new(EPOCH_US, EPOCH_US + 60 * MINUTE_US);
-    let keys = vec![key.clone(), idle];
-    // Half a minute: each reading is spread over two points.
-    let query = MeterQuery {
-        period,
-        keys,
-        step_us: MINUTE_US / 2,
-        budget: Budget::default(),
-    };
-    let series = store.series().meters(site(1), query).await.unwrap().value;
-    assert_eq!(series.len(), 2);
-    for (at, point) in series[0].points.iter().enumerate() {
-        let minute = EPOCH_US + (at as i64 / 2) * MINUTE_US;
-        let of = readings
-            .iter()
-            .filter(|reading| reading.from_us == minute)
-            .flat_map(|reading| &reading.meters);
-        let bytes: u64 = of.filter(|meter| meter.key == key).map(|meter| meter.bytes).sum();
-        assert_eq!(point.bytes, bytes as f64 / 2.0);
-        let gap = (60..80).contains(&at);
-        assert_eq!(point.covered_us, if gap { 0 } else { MINUTE_US / 2 });
-    }
-    assert!(series[1].points.iter().all(|point| point.bytes == 0.0));
-    assert_eq!(series[1].points.iter().filter(|point| point.covered_us == 0).count(), 20);
-
-    let totals = store
-        .series()
-        .totals(
-            site(1),
-            TotalsQuery {
-                period,
-                of: TotalsOf::AllPorts,
-                budget: Budget::default(),
-            },
-        )
-        .await
-        .unwrap()
-        .value;
-    let all: u64 = readings.iter().flat_map(|reading| &reading.meters).map(|meter| meter.bytes).sum();
-    assert_eq!(totals.iter().map(|total| total.bytes).sum::<f64>(), all as f64);
-    assert!(totals.is_sorted_by(|a, b| a.bytes >= b.bytes));
-    let hosts = store.series().metered_hosts(site(1), period).await.unwrap();
-    assert_eq!(hosts.len(), cloud.hosts.len());
-    assert!(hosts.iter().all(|(_, last)| *last == EPOCH_US + 60 * MINUTE_US));
-}
-
-#[tokio::test]
 async fn purge_takes_the_oldest_files_and_gives_the_space_back() {
     let dir = tempfile::tempdir().unwrap();
     let mut options = options(&dir);
@@ -429,32 +587,6 @@ async fn purge_takes_the_oldest_files_and_gives_the_space_back() {
     drop(store);
     let store = Store::open(options.clone()).await.unwrap();
     assert!(all_flows(&store, site(1), 10).await.is_empty());
-}
-
-#[tokio::test]
-async fn a_question_ends_at_its_budget() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(options(&dir)).await.unwrap();
-    let mut cloud = Cloud::new(7, 50);
-    let rows = cloud.flows(2_000, EPOCH_US, EPOCH_US + DAY_US);
-    store.series().append(site(1), cloud.append(0, rows)).await.unwrap();
-    let budget = Budget {
-        time: Duration::ZERO,
-        ..Budget::default()
-    };
-    let over = store
-        .series()
-        .count(
-            site(1),
-            HitsQuery {
-                period: ALL,
-                filter: FlowFilter::all(),
-                budget,
-            },
-        )
-        .await
-        .unwrap_err();
-    assert!(matches!(over, StoreError::OverBudget { what: "time", .. }), "{over}");
 }
 
 #[tokio::test]
@@ -553,116 +685,6 @@ async fn what_the_catalogue_holds_of_a_site_counts_and_is_never_purged() {
     store.remove_site(site(1)).await.unwrap();
     assert_eq!(store.series().usage(site(1)).await.unwrap().total(), 0);
     assert_eq!(store.series().usage(site(2)).await.unwrap().catalog, 207);
-}
-
-#[tokio::test]
-async fn a_question_that_is_dropped_makes_room_for_the_next() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(StoreOptions { queries: 1, ..options(&dir) }).await.unwrap();
-    let mut cloud = Cloud::new(9, 50);
-    let rows = cloud.flows(2_000, EPOCH_US, EPOCH_US + DAY_US);
-    store.series().append(site(1), cloud.append(0, rows)).await.unwrap();
-    let query = HitsQuery {
-        period: ALL,
-        filter: FlowFilter::all(),
-        budget: Budget::default(),
-    };
-    for _ in 0..20 {
-        // Polled once, so that it runs, then dropped.
-        let mut running = store.series().count(site(1), query.clone());
-        let _ = futures::poll!(&mut running);
-    }
-    assert_eq!(store.series().count(site(1), query).await.unwrap().value.total(), 2_000);
-}
-
-#[tokio::test]
-async fn a_site_that_asks_much_leaves_other_sites_their_answers() {
-    let dir = tempfile::tempdir().unwrap();
-    let options = StoreOptions {
-        queries: 4,
-        queries_per_site: 2,
-        query_wait: Duration::from_millis(50),
-        ..options(&dir)
-    };
-    let store = Store::open(options).await.unwrap();
-    let mut cloud = Cloud::new(9, 50);
-    for number in [1, 2] {
-        let rows = cloud.flows(200, EPOCH_US, EPOCH_US + DAY_US);
-        store.series().append(site(number), cloud.append(0, rows)).await.unwrap();
-    }
-    let query = HitsQuery {
-        period: ALL,
-        filter: FlowFilter::all(),
-        budget: Budget::default(),
-    };
-    // Polled once, so that they have their places, which they keep until they are polled to their end.
-    let mut running: Vec<_> = (0..2).map(|_| store.series().count(site(1), query.clone())).collect();
-    for question in &mut running {
-        assert!(futures::poll!(question).is_pending());
-    }
-    let third = store.series().count(site(1), query.clone()).await;
-    assert!(matches!(third, Err(StoreError::Busy { .. })), "{third:?}");
-    for _ in 0..3 {
-        let other = store.series().count(site(2), query.clone()).await.unwrap();
-        assert_eq!((other.value.total(), other.scanned.rows), (200, 200));
-    }
-    // Who turns away makes room; who stays gets the answer.
-    drop(running.pop());
-    assert_eq!(store.series().count(site(1), query).await.unwrap().value.total(), 200);
-    assert_eq!(running.pop().unwrap().await.unwrap().value.total(), 200);
-}
-
-#[tokio::test]
-async fn questions_about_any_period_are_answered() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(options(&dir)).await.unwrap();
-    let mut cloud = Cloud::new(10, 50);
-    let rows = cloud.flows(20, EPOCH_US, EPOCH_US + DAY_US);
-    store.series().append(site(1), cloud.append(0, rows)).await.unwrap();
-    let budget = Budget::default();
-    let device = FlowFilter::from(FlowTest::Device(cloud.paths[0].1.devices[0].id));
-    for (from_us, to_us) in [
-        (i64::MIN, i64::MAX),
-        (i64::MAX, i64::MIN),
-        (0, 0),
-        (i64::MIN, i64::MIN + 1),
-        (i64::MAX - 1, i64::MAX),
-    ] {
-        let period = Period::new(from_us, to_us);
-        let whole = period.contains(EPOCH_US);
-        let count = store
-            .series()
-            .count(
-                site(1),
-                HitsQuery {
-                    period,
-                    filter: FlowFilter::all(),
-                    budget,
-                },
-            )
-            .await
-            .unwrap();
-        assert_eq!(count.value.total(), if whole { 20 } else { 0 });
-        let hits = HitsQuery {
-            period,
-            filter: device.clone(),
-            budget,
-        };
-        store.series().count(site(1), hits.clone()).await.unwrap();
-        store.series().hits(site(1), hits).await.unwrap();
-        store.counts(site(1), period).await.unwrap();
-        store.series().metered_hosts(site(1), period).await.unwrap();
-        let bins = HistogramQuery {
-            period,
-            filter: FlowFilter::all(),
-            step_us: 7,
-            budget,
-        };
-        match store.series().histogram(site(1), bins).await {
-            Ok(_) | Err(StoreError::Invalid(_)) => {}
-            Err(error) => panic!("{error}"),
-        }
-    }
 }
 
 #[tokio::test]
