@@ -46,7 +46,13 @@ pub async fn run(config: Config) -> Result<()> {
         key_file: config.profile_key_file.clone(),
         ..StoreOptions::new(store_dir(&config.data_dir))
     };
-    let store = Store::open(options).await.context("open the store")?;
+    let store = match &config.store {
+        Some(server) => {
+            let store = Store::open_distributed(options, server.clone()).await;
+            store.with_context(|| format!("open the store at {}", server.address))?
+        }
+        None => Store::open(options).await.context("open the store")?,
+    };
     let accounts = Accounts::new(store.catalog().clone()).with_mailer(mailer(&config));
     let sites = Sites::new(store.clone());
     let gateways = Gateways::new(store.catalog().clone());

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use insights_store::{ClickHouseOptions, StoreError};
 use serde::Deserialize;
 
 use crate::accounts::{SmtpOptions, SmtpTls};
@@ -55,6 +56,18 @@ pub struct ServeArgs {
     /// Gateways that may be connected at once; more are refused and try again later [default: 2000]
     #[arg(long, env = "INSIGHTS_MAX_GATEWAYS", value_name = "NUMBER")]
     pub max_gateways: Option<usize>,
+
+    /// ClickHouse server that keeps the time series: clickhouse://USER@HOST:PORT/DATABASE, or clickhouses:// for TLS [default: files in DATA_DIR]
+    #[arg(long, env = "INSIGHTS_STORE", value_name = "URL")]
+    pub store: Option<String>,
+
+    /// File with the password of its user, so that no command line shows it
+    #[arg(long, env = "INSIGHTS_STORE_PASSWORD_FILE", value_name = "FILE")]
+    pub store_password_file: Option<PathBuf>,
+
+    /// Roots that its certificate must come from, PEM [default: those of the system]
+    #[arg(long, env = "INSIGHTS_STORE_CA_FILE", value_name = "FILE")]
+    pub store_ca_file: Option<PathBuf>,
 
     /// Memory for rows that are not in files yet, MiB; above it gateways wait [default: 512]
     #[arg(long, env = "INSIGHTS_MEMORY_MIB", value_name = "MIB")]
@@ -140,6 +153,8 @@ pub struct Config {
     pub tls_cert: PathBuf,
     pub tls_key: PathBuf,
     pub max_gateways: usize,
+    /// `None`: time series are in the data folder.
+    pub store: Option<ClickHouseOptions>,
     pub memory_bytes: usize,
     pub query_memory_bytes: usize,
     /// Empty: made of the address that the manager listens on.
@@ -165,6 +180,8 @@ pub enum ConfigError {
         #[source]
         source: toml::de::Error,
     },
+    #[error("store is no address of a server")]
+    Store(#[source] StoreError),
     #[error("{option} is {value}: must be {allowed}")]
     Value {
         option: &'static str,
@@ -239,6 +256,7 @@ impl Config {
             });
         }
         let smtp = smtp(&flags, &file)?;
+        let store = store(&flags, &file)?;
         let allow = flags.webhook_allow.clone().or(file.webhook_allow.clone()).unwrap_or_default();
         let prefix = |text: &String| {
             text.parse().map_err(|_| ConfigError::Value {
@@ -262,6 +280,7 @@ impl Config {
             tls_cert: flags.tls_cert.or(file.tls_cert).unwrap_or_else(|| tls("server.pem")),
             tls_key: flags.tls_key.or(file.tls_key).unwrap_or_else(|| tls("server.key")),
             max_gateways,
+            store,
             memory_bytes: mib("memory-mib", flags.memory_mib.or(file.memory_mib), 512)?,
             query_memory_bytes: mib("query-memory-mib", flags.query_memory_mib.or(file.query_memory_mib), 512)?,
             web_url: flags.web_url.clone().or(file.web_url.clone()).unwrap_or_default(),
@@ -273,6 +292,36 @@ impl Config {
             data_dir,
         })
     }
+}
+
+/// The server of time series, when one is named.
+fn store(flags: &ServeArgs, file: &ServeArgs) -> Result<Option<ClickHouseOptions>, ConfigError> {
+    let password_file = flags.store_password_file.as_ref().or(file.store_password_file.as_ref());
+    let ca_file = flags.store_ca_file.as_ref().or(file.store_ca_file.as_ref());
+    let Some(url) = flags.store.as_ref().or(file.store.as_ref()) else {
+        return match password_file.or(ca_file) {
+            None => Ok(None),
+            Some(path) => Err(ConfigError::Value {
+                option: "store-password-file or store-ca-file",
+                value: path.display().to_string(),
+                allowed: "given together with store",
+            }),
+        };
+    };
+    let read = |path: &PathBuf| std::fs::read(path).map_err(|source| ConfigError::Read { path: path.clone(), source });
+    let mut options = ClickHouseOptions::new(url.parse().map_err(ConfigError::Store)?);
+    if let Some(path) = password_file {
+        if !options.address.secure && !options.address.is_here() {
+            return Err(ConfigError::Value {
+                option: "store",
+                value: options.address.to_string(),
+                allowed: "clickhouses:// where a password is sent to another machine",
+            });
+        }
+        options.password = Some(String::from_utf8_lossy(&read(path)?).trim_end_matches(['\r', '\n']).to_owned());
+    }
+    options.ca = ca_file.map(read).transpose()?;
+    Ok(Some(options))
 }
 
 /// The mail server, when one is named.
@@ -378,6 +427,33 @@ mod tests {
         };
         assert_eq!(with("starttls").unwrap().unwrap().login, Some(("u".into(), "secret".into())));
         assert!(with("none").unwrap_err().to_string().contains("starttls or tls"));
+    }
+
+    #[test]
+    fn a_server_of_time_series_gets_its_password_from_a_file_and_not_in_clear() {
+        let dir = tempfile::tempdir().unwrap();
+        let password = dir.path().join("p");
+        std::fs::write(&password, "secret\n").unwrap();
+        let store = |text: String| {
+            let (_dir, common) = common(&text);
+            Config::new(&common, ServeArgs::default()).map(|config| config.store)
+        };
+        assert_eq!(store(String::new()).unwrap(), None);
+        let server = store("store = \"clickhouse://ch.example.org/insights\"".into()).unwrap().unwrap();
+        assert_eq!((server.address.port, server.password), (8123, None));
+        let with = |url: &str| store(format!("store = \"{url}\"\nstore_password_file = {password:?}"));
+        let server = with("clickhouses://me@ch.example.org/insights").unwrap().unwrap();
+        assert_eq!(server.password.as_deref(), Some("secret"));
+        assert!(!format!("{server:?}").contains("secret"));
+        assert!(with("clickhouse://me@127.0.0.1/insights").is_ok());
+        assert!(
+            with("clickhouse://me@ch.example.org/insights")
+                .unwrap_err()
+                .to_string()
+                .contains("clickhouses://")
+        );
+        assert!(with("postgres://me@ch.example.org/insights").is_err());
+        assert!(store(format!("store_ca_file = {password:?}")).is_err());
     }
 
     #[test]
