@@ -19,6 +19,7 @@ use std::{
 
 use insights_store::{
     Append, FlowFilter, MeterDelta, MeterKey, MeterReading, Period, Rows, SiteId, Store, StoreOptions, StreamKind,
+    catalog::EventQuery,
     query::{Budget, DimValue, Dimension, FlowQuery, TopQuery, TotalsOf, TotalsQuery},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -190,6 +191,47 @@ async fn check(dir: &Path, told: &HashMap<(u8, u8, u8), u64>, round: usize) {
         let top = store.series().top(site(site_number), top).await.unwrap().value;
         assert_eq!(top.rows.iter().map(|row| row.flows.total()).sum::<u64>(), total as u64);
         assert!(top.rows.iter().all(|row| matches!(row.values[..], [DimValue::Id(_)])));
+    }
+}
+
+/// A byte of the commit log that the disk changed costs the batch that it was in; its site is told, once.
+#[tokio::test]
+async fn a_damaged_batch_is_told_once_and_costs_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(StoreOptions::new(dir.path())).await.unwrap();
+    let mut cloud = Cloud::new(7, 40);
+    for sequence in 1..=5 {
+        store.series().append(site(1), flows(&mut cloud, 1, sequence)).await.unwrap();
+    }
+    drop(store);
+    let segment = std::fs::read_dir(dir.path().join("log")).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    for _ in 0..2 {
+        let store = Store::open(StoreOptions::new(dir.path())).await.unwrap();
+        let query = FlowQuery {
+            period: ALL,
+            filter: FlowFilter::all(),
+            after: None,
+            limit: 10_000,
+            budget: Budget::default(),
+        };
+        let page = store.series().flows(site(1), query).await.unwrap().value;
+        let found: HashMap<u64, usize> = page.flows.iter().fold(HashMap::new(), |mut found, flow| {
+            *found.entry(flow.row.cookie).or_default() += 1;
+            found
+        });
+        assert_eq!(found.len(), 4, "{found:?}");
+        assert!(found.iter().all(|(sequence, rows)| *rows == size(1, *sequence)));
+        let told = EventQuery {
+            kind: "store.damaged".into(),
+            ..EventQuery::all(ALL, 10)
+        };
+        assert_eq!(store.catalog().events(site(1), told).await.unwrap().len(), 1);
+        // It goes on behind what it has.
+        assert_eq!(store.cursor(site(1), cursor(1, StreamKind::Flows, 1, 0).stream).await.unwrap(), Some(5));
     }
 }
 

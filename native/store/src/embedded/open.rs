@@ -13,12 +13,13 @@ use datafusion::arrow::datatypes::UInt64Type;
 use super::{
     commit::mem_batch,
     state::{Cursors, SiteData, State, new_site},
+    upkeep::now_us,
 };
 use crate::{
     StoreError,
-    catalog::{Catalog, files, streams},
+    catalog::{Catalog, Level, NewEvent, add_event, files, streams},
     ids::{SiteId, StreamKind},
-    log::{LogRecord, LogWriter, create_dir, recover},
+    log::{Damage, LogRecord, LogWriter, create_dir, recover},
     parquet::DataFile,
     store::StoreOptions,
     table::{Gauge, TableKind, columns_of},
@@ -27,6 +28,8 @@ use crate::{
 /// Names of the numbers that outlive the commit log.
 pub(super) const NEXT_LSN: &str = "next_lsn";
 pub(super) const NEXT_ROW: &str = "next_row";
+/// Above all damaged records of the log that were told.
+const NEXT_DAMAGE: &str = "next_damage";
 
 /// Reads what the folder holds: the files that the catalogue lists, and the log behind them.
 pub(super) fn open(options: &StoreOptions, catalog: Catalog) -> Result<State, StoreError> {
@@ -76,6 +79,7 @@ pub(super) fn open(options: &StoreOptions, catalog: Catalog) -> Result<State, St
             recovered.torn_bytes
         );
     }
+    tell_damage(&catalog, &recovered.damage, &sites)?;
     if records > 0 {
         log::info!("took {records} batches up from the commit log");
     }
@@ -91,6 +95,44 @@ pub(super) fn open(options: &StoreOptions, catalog: Catalog) -> Result<State, St
         lock,
         sites,
     ))
+}
+
+/// Says once of what the disk has damaged that it is lost: in the log, and to the site where it is known.
+fn tell_damage(catalog: &Catalog, damage: &[Damage], sites: &HashMap<SiteId, Arc<SiteData>>) -> Result<(), StoreError> {
+    for Damage { path, bytes, lsns, site } in damage {
+        log::error!(
+            "{} is damaged from byte {} to {}: {} batches that were stored are lost; look after the disk",
+            path.display(),
+            bytes.start,
+            bytes.end,
+            lsns.end - lsns.start
+        );
+        // A number that is damaged, too, names no site that there is.
+        let site = site.filter(|site| sites.contains_key(site));
+        catalog.write_now(|tx| {
+            if lsns.end <= files::number(tx, NEXT_DAMAGE)? {
+                return Ok(());
+            }
+            files::raise_number(tx, NEXT_DAMAGE, lsns.end)?;
+            match site {
+                Some(site) => add_event(tx, site, &damage_event()),
+                None => Ok(()),
+            }
+        })?;
+    }
+    Ok(())
+}
+
+fn damage_event() -> NewEvent {
+    NewEvent {
+        at_us: now_us(),
+        level: Level::Error,
+        kind: "store.damaged".into(),
+        text: "a batch of records that was stored was damaged on the service's disk and is lost".into(),
+        fields: "{}".into(),
+        gateway: None,
+        loss: None,
+    }
 }
 
 /// Takes a folder for this process alone.

@@ -29,6 +29,9 @@ use crate::{
 /// Place of the log's number in a payload: it is filled in when the frame is written.
 pub(super) const LSN_BYTES: usize = 8;
 
+/// The site stands behind the number.
+pub(super) const SITE_BYTES: usize = 16;
+
 /// A batch in the commit log.
 pub(crate) struct LogRecord {
     pub(crate) lsn: u64,

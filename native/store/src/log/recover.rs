@@ -1,17 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The MidoInsights authors
 
+//! What a start finds in the log.
+//!
+//! A write that a crash cut off leaves a torn tail of the newest segment, which is cut off. Anything else that is not as it was written is
+//! damage of the disk: it costs the records that it touched, and nothing behind them. The next record is looked for by its number and checksum.
+
 use std::{
     fs::{File, OpenOptions},
     io::{BufReader, Read},
+    ops::Range,
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
+use uuid::Uuid;
+
 use super::{
     LogRecord,
-    segment::{COLUMNS_VERSION, FRAME_HEAD_BYTES, HEADER_BYTES, MAGIC, MAX_PAYLOAD_BYTES, create_dir, sync_dir},
+    record::{LSN_BYTES, SITE_BYTES},
+    segment::{BEGINS_GROUP, FRAME_HEAD_BYTES, HEADER_BYTES, MAGIC, MAX_PAYLOAD_BYTES, VERSION, create_dir, first_lsn, sync_dir},
 };
-use crate::StoreError;
+use crate::{StoreError, ids::SiteId};
+
+/// What is read at a time while the next whole frame is looked for.
+const SEARCH_BYTES: usize = 1 << 20;
+
+/// What a frame begins with: length, checksum, number.
+const PREFIX_BYTES: usize = FRAME_HEAD_BYTES + LSN_BYTES;
 
 /// Where the log goes on.
 pub(crate) struct Recovered {
@@ -20,6 +36,18 @@ pub(crate) struct Recovered {
     pub(crate) segments: Vec<(PathBuf, u64)>,
     /// Bytes of a torn tail that were cut off.
     pub(crate) torn_bytes: u64,
+    pub(crate) damage: Vec<Damage>,
+}
+
+/// Records that were durable and can't be read any more.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Damage {
+    pub(crate) path: PathBuf,
+    pub(crate) bytes: Range<u64>,
+    /// Numbers of the records in it.
+    pub(crate) lsns: Range<u64>,
+    /// What stands at the place of the site, where one record is damaged and its length holds. It may be damaged, too.
+    pub(crate) site: Option<SiteId>,
 }
 
 /// Reads all records in order and cuts a torn tail off. `floor` is the least number that the next record may have.
@@ -29,22 +57,23 @@ pub(crate) fn recover(dir: &Path, floor: u64, mut take: impl FnMut(LogRecord) ->
         next_lsn: floor,
         segments: Vec::new(),
         torn_bytes: 0,
+        damage: Vec::new(),
     };
     let paths = segments(dir)?;
     for (index, path) in paths.iter().enumerate() {
+        let following = paths.get(index + 1).and_then(|path| first_lsn(path));
         let mut last = None;
-        let end = read(path, |record| {
+        let end = read(path, following, |record| {
             last = Some(record.lsn);
             recovered.next_lsn = recovered.next_lsn.max(record.lsn + 1);
             take(record)
         })?;
+        for damage in &end.damage {
+            last = last.max(damage.lsns.end.checked_sub(1));
+            recovered.next_lsn = recovered.next_lsn.max(damage.lsns.end);
+        }
+        recovered.damage.extend(end.damage);
         if let Some(tail) = end.torn {
-            if index + 1 < paths.len() {
-                return Err(StoreError::Damaged {
-                    path: path.display().to_string(),
-                    detail: format!("record at byte {} of a segment that was complete", end.good),
-                });
-            }
             cut(path, end.good)?;
             recovered.torn_bytes += tail;
         }
@@ -76,61 +105,237 @@ fn segments(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
 struct End {
     /// Bytes up to the end of the last whole record.
     good: u64,
-    /// Bytes behind it.
+    /// Bytes behind it that a crash left.
     torn: Option<u64>,
+    damage: Vec<Damage>,
 }
 
-fn read(path: &Path, mut take: impl FnMut(LogRecord) -> Result<(), StoreError>) -> Result<End, StoreError> {
+/// A segment under way.
+struct Walk<'a> {
+    path: &'a Path,
+    file: File,
+    version: u32,
+    length: u64,
+    at: u64,
+    /// The number of the next record.
+    lsn: u64,
+}
+
+/// `following` is the first number of the segment behind this one; `None` for the newest.
+fn read(path: &Path, following: Option<u64>, mut take: impl FnMut(LogRecord) -> Result<(), StoreError>) -> Result<End, StoreError> {
     let failed = |source| StoreError::io(format!("read {}", path.display()), source);
     let file = File::open(path).map_err(failed)?;
     let length = file.metadata().map_err(failed)?.len();
-    let mut reader = BufReader::with_capacity(1 << 20, file);
-    let mut header = [0; HEADER_BYTES];
+    let mut walk = Walk {
+        path,
+        file,
+        version: 0,
+        length,
+        at: HEADER_BYTES as u64,
+        lsn: first_lsn(path).unwrap_or(0),
+    };
+    let mut end = End {
+        good: 0,
+        torn: None,
+        damage: Vec::new(),
+    };
     if length < HEADER_BYTES as u64 {
-        return Ok(End { good: 0, torn: Some(length) });
+        end.torn = Some(length);
+        return Ok(end);
     }
-    reader.read_exact(&mut header).map_err(failed)?;
-    let version = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
-    if &header[..8] != MAGIC {
-        return Err(StoreError::Damaged {
-            path: path.display().to_string(),
-            detail: "it is no segment of a commit log".into(),
-        });
-    }
-    if version > COLUMNS_VERSION {
-        return Err(StoreError::Newer {
-            path: path.display().to_string(),
-            found: version,
-            known: COLUMNS_VERSION,
-        });
-    }
-    let mut good = HEADER_BYTES as u64;
+    walk.read_header()?;
     let mut payload = Vec::new();
-    loop {
-        let left = length - good;
-        if left == 0 {
-            return Ok(End { good, torn: None });
+    // Buffered, as most segments are read without a search from end to end.
+    let mut reader = BufReader::with_capacity(SEARCH_BYTES, walk.file.try_clone().map_err(failed)?);
+    std::io::copy(&mut (&mut reader).take(HEADER_BYTES as u64), &mut std::io::sink()).map_err(failed)?;
+    while walk.at < length {
+        if walk.next(&mut reader, &mut payload).map_err(failed)? {
+            let record = LogRecord::decode(&payload)?;
+            walk.lsn = record.lsn + 1;
+            take(record)?;
+            walk.at += (FRAME_HEAD_BYTES + payload.len()) as u64;
+            continue;
         }
-        let torn = Ok(End { good, torn: Some(left) });
-        if left < FRAME_HEAD_BYTES as u64 {
-            return torn;
+        let next = match (walk.search().map_err(failed)?, following) {
+            (Some(found), None) if !walk.begins_group_from(found).map_err(failed)? => None,
+            (None, Some(first)) if first > walk.lsn => Some((length, first)),
+            (found, _) => found,
+        };
+        let Some((to, lsn)) = next else {
+            if following.is_none() {
+                end.torn = Some(length - walk.at);
+            }
+            break;
+        };
+        end.damage.push(walk.damage(to, lsn).map_err(failed)?);
+        (walk.at, walk.lsn) = (to, lsn);
+        std::io::Seek::seek(&mut reader, std::io::SeekFrom::Start(to)).map_err(failed)?;
+    }
+    end.good = walk.at;
+    Ok(end)
+}
+
+impl Walk<'_> {
+    fn read_header(&mut self) -> Result<(), StoreError> {
+        let path = || self.path.display().to_string();
+        let mut header = [0; HEADER_BYTES];
+        let read = self.file.read_exact_at(&mut header, 0);
+        read.map_err(|source| StoreError::io(format!("read {}", path()), source))?;
+        let version = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
+        if &header[..8] != MAGIC {
+            return Err(StoreError::Damaged {
+                path: path(),
+                detail: "it is no segment of a commit log".into(),
+            });
+        }
+        if version > VERSION {
+            return Err(StoreError::Newer {
+                path: path(),
+                found: version,
+                known: VERSION,
+            });
+        }
+        self.version = version;
+        Ok(())
+    }
+
+    /// Reads the frame that should stand here; `false` when it is not whole.
+    fn next(&self, reader: &mut impl Read, payload: &mut Vec<u8>) -> std::io::Result<bool> {
+        let left = self.length - self.at;
+        if left < PREFIX_BYTES as u64 {
+            return Ok(false);
         }
         let mut head = [0; FRAME_HEAD_BYTES];
-        reader.read_exact(&mut head).map_err(failed)?;
-        let size = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
-        let crc = u32::from_be_bytes([head[4], head[5], head[6], head[7]]);
-        if size > MAX_PAYLOAD_BYTES || (left - FRAME_HEAD_BYTES as u64) < size as u64 {
-            return torn;
-        }
-        payload.resize(size, 0);
-        reader.read_exact(&mut payload).map_err(failed)?;
-        // A length of zero with a checksum of zero is what a hole in the file reads as.
-        if size == 0 || crc32fast::hash(&payload) != crc {
-            return torn;
-        }
-        take(LogRecord::decode(&payload)?)?;
-        good += (FRAME_HEAD_BYTES + size) as u64;
+        reader.read_exact(&mut head)?;
+        let Some(head) = self.head(&head, left) else { return Ok(false) };
+        payload.resize(head.size, 0);
+        reader.read_exact(payload)?;
+        Ok(head.fits(payload))
     }
+
+    /// Looks for the next whole frame behind a broken one: its place and number.
+    fn search(&self) -> std::io::Result<Option<(u64, u64)>> {
+        let mut window = vec![0; SEARCH_BYTES + PREFIX_BYTES];
+        let mut payload = Vec::new();
+        let mut start = self.at + 1;
+        while start + PREFIX_BYTES as u64 <= self.length {
+            let bytes = window.len().min((self.length - start) as usize);
+            self.file.read_exact_at(&mut window[..bytes], start)?;
+            for (step, prefix) in window[..bytes].windows(PREFIX_BYTES).enumerate() {
+                let at = start + step as u64;
+                let Some(head) = self.head(&prefix[..FRAME_HEAD_BYTES], self.length - at) else {
+                    continue;
+                };
+                // Numbers rise by one, so few bytes pass for one, and few payloads are read in vain.
+                let lsn = number(&prefix[FRAME_HEAD_BYTES..]);
+                let most = (at - self.at) / PREFIX_BYTES as u64;
+                if lsn <= self.lsn || lsn - self.lsn > most {
+                    continue;
+                }
+                payload.resize(head.size, 0);
+                self.file.read_exact_at(&mut payload, at + FRAME_HEAD_BYTES as u64)?;
+                if head.fits(&payload) {
+                    return Ok(Some((at, lsn)));
+                }
+            }
+            start += SEARCH_BYTES as u64;
+        }
+        Ok(None)
+    }
+
+    /// Whether a group begins with or behind the whole frame at this place and number: what stands before it was durable.
+    fn begins_group_from(&self, (at, lsn): (u64, u64)) -> std::io::Result<bool> {
+        let mut ahead = Walk {
+            file: self.file.try_clone()?,
+            at,
+            lsn,
+            ..*self
+        };
+        let mut payload = Vec::new();
+        while ahead.at < ahead.length {
+            let mut prefix = [0; PREFIX_BYTES];
+            let there = ahead.length - ahead.at >= PREFIX_BYTES as u64;
+            if there {
+                ahead.file.read_exact_at(&mut prefix, ahead.at)?;
+            }
+            let head = self.head(&prefix[..FRAME_HEAD_BYTES], ahead.length - ahead.at).filter(|_| there);
+            if let Some(head) = head {
+                payload.resize(head.size, 0);
+                ahead.file.read_exact_at(&mut payload, ahead.at + FRAME_HEAD_BYTES as u64)?;
+                if head.fits(&payload) {
+                    if head.begins_group() {
+                        return Ok(true);
+                    }
+                    ahead.at += (FRAME_HEAD_BYTES + head.size) as u64;
+                    ahead.lsn = number(&prefix[FRAME_HEAD_BYTES..]) + 1;
+                    continue;
+                }
+            }
+            match ahead.search()? {
+                Some(found) => (ahead.at, ahead.lsn) = found,
+                None => return Ok(false),
+            }
+        }
+        Ok(false)
+    }
+
+    fn damage(&self, to: u64, lsn: u64) -> std::io::Result<Damage> {
+        let mut site = None;
+        let mut head = [0; PREFIX_BYTES + SITE_BYTES];
+        if lsn == self.lsn + 1 && to - self.at >= head.len() as u64 {
+            self.file.read_exact_at(&mut head, self.at)?;
+            let size = self.head(&head[..FRAME_HEAD_BYTES], self.length - self.at).map_or(0, |head| head.size);
+            let whole = self.at + (FRAME_HEAD_BYTES + size) as u64 == to;
+            site = whole
+                .then(|| head[PREFIX_BYTES..].try_into().map(|bytes| SiteId(Uuid::from_bytes(bytes))).ok())
+                .flatten();
+        }
+        Ok(Damage {
+            path: self.path.to_owned(),
+            bytes: self.at..to,
+            lsns: self.lsn..lsn,
+            site,
+        })
+    }
+}
+
+/// What a frame begins with.
+struct Head {
+    length: u32,
+    size: usize,
+    crc: u32,
+    version: u32,
+}
+
+impl Walk<'_> {
+    /// The head of a frame, if one may begin so with `left` bytes to the end.
+    fn head(&self, head: &[u8], left: u64) -> Option<Head> {
+        let number = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let (length, crc, version) = (number(0), number(4), self.version);
+        let size = if version < 2 { length } else { length & !BEGINS_GROUP } as usize;
+        // A length of zero with a checksum of zero is what a hole in the file reads as.
+        let fits = size >= LSN_BYTES && size <= MAX_PAYLOAD_BYTES && size as u64 <= left.checked_sub(FRAME_HEAD_BYTES as u64)?;
+        fits.then_some(Head { length, size, crc, version })
+    }
+}
+
+impl Head {
+    fn begins_group(&self) -> bool {
+        self.version >= 2 && self.length & BEGINS_GROUP != 0
+    }
+
+    fn fits(&self, payload: &[u8]) -> bool {
+        let mut crc = crc32fast::Hasher::new();
+        if self.version >= 2 {
+            crc.update(&self.length.to_be_bytes());
+        }
+        crc.update(payload);
+        crc.finalize() == self.crc
+    }
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    bytes.iter().take(LSN_BYTES).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 fn cut(path: &Path, length: u64) -> Result<(), StoreError> {
@@ -173,8 +378,8 @@ mod tests {
         let mut log = LogWriter::open(dir.to_owned(), u64::MAX, 1, Vec::new()).unwrap();
         for sequence in 0..count {
             assert_eq!(log.add(&payload(sequence)).unwrap(), sequence + 1);
+            log.commit().unwrap();
         }
-        log.commit().unwrap();
     }
 
     fn sequences(dir: &Path) -> Result<(Vec<u64>, Recovered), StoreError> {
@@ -247,8 +452,118 @@ mod tests {
         assert!(!next.exists());
     }
 
+    fn damage(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut bytes = std::fs::read(path).unwrap();
+        change(&mut bytes);
+        std::fs::write(path, &bytes).unwrap();
+    }
+
+    /// Any byte of any record but the last: what it touches is lost and told, nothing else.
     #[test]
-    fn damage_before_the_newest_segment_is_an_error() {
+    fn damage_costs_only_the_record_that_it_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), 4);
+        let path = only_segment(dir.path());
+        let whole = std::fs::read(&path).unwrap();
+        let frame = (whole.len() - HEADER_BYTES) / 4;
+        let site = SiteId(Uuid::from_bytes([7; 16]));
+        for record in 0..3 {
+            let begin = HEADER_BYTES + record * frame;
+            for at in (begin..begin + frame).filter(|at| at - begin < 80 || at % 13 == 0) {
+                damage(&path, |bytes| bytes[at] ^= 0x10);
+                let (found, recovered) = sequences(dir.path()).unwrap();
+                let left: Vec<u64> = (0..4).filter(|sequence| *sequence != record as u64).collect();
+                assert_eq!(found, left, "changed at {at}");
+                assert_eq!((recovered.next_lsn, recovered.torn_bytes), (5, 0), "changed at {at}");
+                let lsn = record as u64 + 1;
+                let [damage] = &recovered.damage[..] else {
+                    panic!("told at {at}: {:?}", recovered.damage)
+                };
+                assert_eq!((&damage.bytes, &damage.lsns), (&(begin as u64..(begin + frame) as u64), &(lsn..lsn + 1)));
+                let of_site = at - begin >= PREFIX_BYTES && at - begin < PREFIX_BYTES + SITE_BYTES;
+                if at - begin >= 4 && !of_site {
+                    assert_eq!(damage.site, Some(site), "changed at {at}");
+                }
+                std::fs::write(&path, &whole).unwrap();
+            }
+        }
+        // Several in one stretch, and one that begins with a length of another record.
+        for (bytes, lost) in [
+            (begin_of(1, frame)..begin_of(3, frame), 1..3),
+            (begin_of(0, frame)..begin_of(1, frame) + 2, 0..2),
+        ] {
+            damage(&path, |content| content[bytes].fill(0xa5));
+            let (found, recovered) = sequences(dir.path()).unwrap();
+            assert_eq!(found, (0..4).filter(|sequence| !lost.contains(sequence)).collect::<Vec<u64>>());
+            assert_eq!(recovered.damage.len(), 1);
+            assert_eq!(recovered.damage[0].lsns, lost.start + 1..lost.end + 1);
+            std::fs::write(&path, &whole).unwrap();
+        }
+    }
+
+    fn begin_of(record: usize, frame: usize) -> usize {
+        HEADER_BYTES + record * frame
+    }
+
+    /// Nobody was told that a group is durable whose blocks a crash has left in part, in whatever order they were written.
+    #[test]
+    fn the_last_group_is_cut_from_its_first_torn_record_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = LogWriter::open(dir.path().to_owned(), u64::MAX, 1, Vec::new()).unwrap();
+        for group in [0..2, 2..5] {
+            for sequence in group {
+                log.add(&payload(sequence)).unwrap();
+            }
+            log.commit().unwrap();
+        }
+        let path = only_segment(dir.path());
+        let whole = std::fs::read(&path).unwrap();
+        let frame = (whole.len() - HEADER_BYTES) / 5;
+        for (hit, left, told) in [
+            (0, vec![1, 2, 3, 4], 1),
+            (1, vec![0, 2, 3, 4], 1),
+            (2, vec![0, 1], 0),
+            (3, vec![0, 1, 2], 0),
+            (4, vec![0, 1, 2, 3], 0),
+        ] {
+            damage(&path, |bytes| bytes[begin_of(hit, frame)..begin_of(hit + 1, frame)].fill(0));
+            let (found, recovered) = sequences(dir.path()).unwrap();
+            assert_eq!((found, recovered.damage.len()), (left, told), "hit {hit}");
+            assert_eq!(recovered.torn_bytes, if told > 0 { 0 } else { ((5 - hit) * frame) as u64 });
+            std::fs::write(&path, &whole).unwrap();
+        }
+        // Both: the damage is told, the tail is cut.
+        damage(&path, |bytes| {
+            bytes[begin_of(0, frame) + 9] ^= 4;
+            bytes[begin_of(3, frame) + 9] ^= 4;
+        });
+        let (found, recovered) = sequences(dir.path()).unwrap();
+        assert_eq!((found, recovered.damage.len(), recovered.torn_bytes), (vec![1, 2], 1, 2 * frame as u64));
+    }
+
+    /// A segment as version 1 wrote it: read to its end, and cut at the first frame that is not whole.
+    #[test]
+    fn segments_without_groups_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut bytes = [&MAGIC[..], &1u32.to_be_bytes()].concat();
+        for sequence in 0..3 {
+            let mut payload = payload(sequence);
+            payload[..LSN_BYTES].copy_from_slice(&(sequence + 1).to_be_bytes());
+            bytes.extend_from_slice(&(payload.len() as u32).to_be_bytes());
+            bytes.extend_from_slice(&crc32fast::hash(&payload).to_be_bytes());
+            bytes.extend_from_slice(&payload);
+        }
+        let path = dir.path().join(format!("{:016x}.log", 1));
+        std::fs::write(&path, &bytes).unwrap();
+        assert_eq!(sequences(dir.path()).unwrap().0, [0, 1, 2]);
+        let frame = (bytes.len() - HEADER_BYTES) / 3;
+        damage(&path, |bytes| bytes[begin_of(1, frame) + 20] ^= 1);
+        let (found, recovered) = sequences(dir.path()).unwrap();
+        assert_eq!((found, recovered.torn_bytes, recovered.damage.len()), (vec![0], 2 * frame as u64, 0));
+    }
+
+    #[test]
+    fn the_last_record_of_an_older_segment_is_told_and_not_cut() {
         let dir = tempfile::tempdir().unwrap();
         write(dir.path(), 2);
         let path = only_segment(dir.path());
@@ -256,11 +571,20 @@ mod tests {
         log.add(&payload(2)).unwrap();
         log.commit().unwrap();
         assert_eq!(sequences(dir.path()).unwrap().0, [0, 1, 2]);
-        let mut bytes = std::fs::read(&path).unwrap();
-        let at = bytes.len() - 3;
-        bytes[at] ^= 1;
-        std::fs::write(&path, &bytes).unwrap();
-        assert!(matches!(sequences(dir.path()), Err(StoreError::Damaged { .. })));
+        let length = std::fs::metadata(&path).unwrap().len();
+        damage(&path, |bytes| {
+            let at = bytes.len() - 3;
+            bytes[at] ^= 1;
+        });
+        let (found, recovered) = sequences(dir.path()).unwrap();
+        assert_eq!(found, [0, 2]);
+        assert_eq!((recovered.damage.len(), &recovered.damage[0].lsns), (1, &(2..3)));
+        assert_eq!(recovered.segments.iter().map(|(_, last)| *last).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), length, "it may yet be read by other means");
+        // A segment that has nothing whole any more holds its numbers all the same.
+        damage(&path, |bytes| bytes[HEADER_BYTES..].fill(0));
+        let (found, recovered) = sequences(dir.path()).unwrap();
+        assert_eq!((found, &recovered.damage[0].lsns), (vec![2], &(1..3)));
     }
 
     #[test]
@@ -271,7 +595,7 @@ mod tests {
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[11] += 1;
         std::fs::write(&path, &bytes).unwrap();
-        assert!(matches!(sequences(dir.path()), Err(StoreError::Newer { found: 2, known: 1, .. })));
+        assert!(matches!(sequences(dir.path()), Err(StoreError::Newer { found: 3, known: 2, .. })));
     }
 
     #[test]

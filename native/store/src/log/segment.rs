@@ -12,8 +12,12 @@ use crate::StoreError;
 
 pub(super) const MAGIC: &[u8; 8] = b"MIDOLOG1";
 
-/// Version of the tables' columns. A change of a column's type or order counts it up; recovery then knows how to read older segments.
-pub(super) const COLUMNS_VERSION: u32 = 1;
+/// Version of frames and of the tables' columns. A change of a column's type or order counts it up; recovery then knows how to read older
+/// segments. Version 1 has no groups, and its checksums leave out the length.
+pub(super) const VERSION: u32 = 2;
+
+/// In the length of a frame: it is the first one of its group, so all before it is durable.
+pub(super) const BEGINS_GROUP: u32 = 1 << 31;
 
 pub(super) const HEADER_BYTES: usize = 12;
 
@@ -64,10 +68,13 @@ impl LogWriter {
         let lsn = self.next_lsn;
         self.next_lsn += 1;
         let number = lsn.to_be_bytes();
+        let group = if self.buffer.is_empty() { BEGINS_GROUP } else { 0 };
+        let length = (payload.len() as u32 | group).to_be_bytes();
         let mut crc = crc32fast::Hasher::new();
+        crc.update(&length);
         crc.update(&number);
         crc.update(&payload[LSN_BYTES..]);
-        self.buffer.extend_from_slice(&(payload.len() as u32).to_be_bytes());
+        self.buffer.extend_from_slice(&length);
         self.buffer.extend_from_slice(&crc.finalize().to_be_bytes());
         self.buffer.extend_from_slice(&number);
         self.buffer.extend_from_slice(&payload[LSN_BYTES..]);
@@ -129,7 +136,7 @@ fn create(dir: &Path, first_lsn: u64) -> Result<File, StoreError> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&path).map_err(failed)?;
     let mut header = Vec::with_capacity(HEADER_BYTES);
     header.extend_from_slice(MAGIC);
-    header.extend_from_slice(&COLUMNS_VERSION.to_be_bytes());
+    header.extend_from_slice(&VERSION.to_be_bytes());
     file.write_all(&header).map_err(failed)?;
     file.sync_all().map_err(failed)?;
     sync_dir(dir)?;
@@ -138,6 +145,11 @@ fn create(dir: &Path, first_lsn: u64) -> Result<File, StoreError> {
 
 pub(super) fn segment_path(dir: &Path, first_lsn: u64) -> PathBuf {
     dir.join(format!("{first_lsn:016x}.log"))
+}
+
+/// The number in a segment's name: that of its first record.
+pub(super) fn first_lsn(path: &Path) -> Option<u64> {
+    u64::from_str_radix(path.file_stem()?.to_str()?, 16).ok()
 }
 
 /// Makes a folder with all that is missing above it, durably: a file in it is no use when the folder's own name is lost.
