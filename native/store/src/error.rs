@@ -42,8 +42,8 @@ pub enum StoreError {
     Locked { path: String },
     #[error("{path} is damaged: {detail}")]
     Damaged { path: String, detail: String },
-    /// A write to the commit log failed earlier; nothing is taken until a restart, because what reached the disk is not known.
-    #[error("the store is shut to writes after an earlier failure")]
+    /// It ends, or a write to the commit log failed and the log could not be mended yet: asking again later may help.
+    #[error("the store can't be written now")]
     Shut,
 }
 

@@ -13,6 +13,8 @@ use insights_protocol::Kind;
 use insights_protocol::batch::{self, Payload};
 use insights_spool::Spool;
 use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use crate::manager::Browser;
@@ -22,6 +24,9 @@ pub type Mark = (Uuid, u64);
 
 /// Flow records of the whole run, as many as a page of the API has at a time.
 const PAGE: usize = 5_000;
+
+/// A run lies within so many hours before and after now: clocks may have jumped.
+const HOURS: i64 = 3;
 
 /// A record in the simulator's log.
 #[derive(Clone, Debug)]
@@ -95,8 +100,9 @@ pub fn spooled(spool: &Path) -> Result<BTreeSet<Mark>> {
 pub fn stored(browser: &Browser, site: &str) -> Result<Vec<(Mark, String, bool)>> {
     let mut all = Vec::new();
     let mut after = String::new();
+    let period = period();
     loop {
-        let page = browser.json(&format!("/api/v1/sites/{site}/flows?period=last+2+hours&limit={PAGE}&after={after}"))?;
+        let page = browser.json(&format!("/api/v1/sites/{site}/flows?period={period}&limit={PAGE}&after={after}"))?;
         let flows = page["flows"].as_array().context("the API's answer has no flows")?;
         for flow in flows {
             let host = flow["host"].as_str().and_then(|host| host.parse().ok()).context("a flow has no host")?;
@@ -112,6 +118,17 @@ pub fn stored(browser: &Browser, site: &str) -> Result<Vec<(Mark, String, bool)>
             _ => return Ok(all),
         }
     }
+}
+
+/// The period of a run, for a URL.
+fn period() -> String {
+    let now = OffsetDateTime::now_utc();
+    // Whole seconds: a fraction is no use here.
+    let moment = |hours: i64| {
+        let moment = (now + time::Duration::hours(hours)).replace_nanosecond(0).unwrap_or(now);
+        moment.format(&Rfc3339).unwrap_or_default()
+    };
+    format!("{}+-+{}", moment(-HOURS), moment(HOURS))
 }
 
 /// Fails when a mark is there twice; gives them as a set.

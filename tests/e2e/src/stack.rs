@@ -23,6 +23,33 @@ pub struct Places {
     pub bin: PathBuf,
     /// Everything that the run writes.
     pub dir: PathBuf,
+    /// Names and addresses that the service's certificate is for.
+    pub names: Vec<String>,
+    /// What the service and the daemon are started within.
+    pub around_collector: Around,
+    pub around_cluster: Around,
+}
+
+/// Words that a command line begins with, and variables that a program sees.
+#[derive(Clone, Debug, Default)]
+pub struct Around {
+    pub wrapper: Vec<String>,
+    pub environment: Vec<(String, String)>,
+}
+
+impl Around {
+    fn command(&self, program: &Path) -> Command {
+        let mut command = match self.wrapper.split_first() {
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
 }
 
 impl Places {
@@ -45,6 +72,9 @@ impl Places {
             root,
             bin: bin.into(),
             dir: dir.canonicalize()?,
+            names: vec!["127.0.0.1".to_owned()],
+            around_collector: Around::default(),
+            around_cluster: Around::default(),
         })
     }
 
@@ -77,7 +107,8 @@ impl Places {
     /// The collector's folder with its certificate authority, an account, and a site that knows the gateway's key.
     pub async fn prepare(&self, account: &Account) -> Result<()> {
         let data = self.dir.join("collector");
-        run(self.collector(&data).args(["init", "--name", "127.0.0.1"])).await?;
+        let names = self.names.iter().flat_map(|name| ["--name", name]);
+        run(self.collector(&data).arg("init").args(names)).await?;
         let secret = self.dir.join("password");
         std::fs::write(&secret, &account.password)?;
         let add = format!(
@@ -144,7 +175,8 @@ impl Places {
 
     /// The same with more options.
     pub async fn serve_with(&self, at: &Served, more: &[&str]) -> Result<(Process, Served)> {
-        let mut command = self.collector(&self.dir.join("collector"));
+        let mut command = self.around_collector.command(&self.bin.join("insights-collector"));
+        command.arg("--data-dir").arg(self.dir.join("collector"));
         command.args(["serve", "--ingest-listen", &at.ingest, "--web-listen", &at.web]).args(more);
         let log = self.log("collector");
         let seen = std::fs::metadata(&log).map_or(0, |meta| meta.len());
@@ -173,7 +205,7 @@ impl Places {
         let (host, port) = ingest.rsplit_once(':').context("the ingest address has no port")?;
         let gateway = self.dir.join("gateway");
         std::fs::create_dir_all(&gateway)?;
-        let mut command = Command::new(self.root.join("tests/daemon/bin/cluster"));
+        let mut command = self.around_cluster.command(&self.root.join("tests/daemon/bin/cluster"));
         command
             .args(["--zookeeper", zookeeper, "--log"])
             .arg(self.dir.join("midonet-cluster"))

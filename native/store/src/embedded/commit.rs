@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, atomic::Ordering},
     thread::JoinHandle,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use datafusion::arrow::{
@@ -32,6 +32,12 @@ const QUEUE: usize = 1_024;
 
 /// Bytes that are made durable at once: beyond that, a group would make its first members wait for the disk.
 const GROUP_BYTES: usize = 64 << 20;
+
+/// How often a broken log is tried again: soon enough for a disk that was full for a moment, seldom enough for one that hangs at each try.
+const MEND_EVERY: Duration = Duration::from_secs(1);
+
+/// How often it is said that it is still broken.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// The way into the commit thread.
 pub(super) struct Committer {
@@ -71,9 +77,6 @@ impl Committer {
         let state = Arc::clone(&self.state);
         async move {
             let Some(queue) = queue else { return Err(StoreError::Shut) };
-            if state.is_shut() {
-                return Err(StoreError::Shut);
-            }
             // What is durable already needs no work; the commit thread asks again, for what is on its way.
             if is_durable(&state, site, batch.cursor) {
                 return Ok(Appended::Duplicate);
@@ -162,11 +165,13 @@ fn kind_is(cursor: Cursor, kind: StreamKind) -> Result<(), StoreError> {
 }
 
 fn commit_all(state: &State, mut requests: mpsc::Receiver<Request>) {
+    let mut broken: Option<Broken> = None;
     while let Some(first) = requests.blocking_recv() {
-        if state.is_shut() {
+        if broken.as_mut().is_some_and(|broken| !broken.mend(state)) {
             let _ = first.done.send(Err(StoreError::Shut));
             continue;
         }
+        broken = None;
         let mut group = vec![first];
         let mut bytes = group[0].payload.len();
         while bytes < GROUP_BYTES
@@ -175,12 +180,50 @@ fn commit_all(state: &State, mut requests: mpsc::Receiver<Request>) {
             bytes += next.payload.len();
             group.push(next);
         }
-        commit_group(state, group);
+        if let Err(error) = commit_group(state, group) {
+            log::error!("{error}: {}; nothing is stored until that is well again", cause(&error));
+            broken = Some(Broken::new());
+        }
     }
 }
 
-/// Writes the batches that are new, makes them durable together, and shows them to questions.
-fn commit_group(state: &State, group: Vec<Request>) {
+/// A log that could not be written. What its last group left on the disk is not known, so it is cut off before anything else is written.
+struct Broken {
+    tried: Instant,
+    told: Instant,
+}
+
+impl Broken {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { tried: now, told: now }
+    }
+
+    /// Tries once in a while; `true` when the log can be written again.
+    fn mend(&mut self, state: &State) -> bool {
+        if self.tried.elapsed() < MEND_EVERY {
+            return false;
+        }
+        let mended = state.log.lock().mend();
+        self.tried = Instant::now();
+        match mended {
+            Ok(()) => {
+                log::info!("the commit log can be written again");
+                true
+            }
+            Err(error) => {
+                if self.told.elapsed() >= TELL_EVERY {
+                    log::error!("{error}: {}; still nothing is stored", cause(&error));
+                    self.told = self.tried;
+                }
+                false
+            }
+        }
+    }
+}
+
+/// Writes the batches that are new, makes them durable together, and shows them to questions. After an error the log has to be mended.
+fn commit_group(state: &State, group: Vec<Request>) -> Result<(), StoreError> {
     let mut new = Vec::new();
     let mut repeated = Vec::new();
     // Sequences that this very group holds already.
@@ -209,13 +252,11 @@ fn commit_group(state: &State, group: Vec<Request>) {
     let committed = log.commit();
     drop(log);
     if let Err(error) = committed {
-        log::error!("{error}: {}; the store takes nothing more until it is started again", cause(&error));
-        state.shut();
         let all = new.into_iter().map(|(_, request)| request.done).chain(repeated);
         all.for_each(|done| {
             let _ = done.send(Err(StoreError::Shut));
         });
-        return;
+        return Err(error);
     }
     for (lsn, request) in new {
         let outcome = apply(state, lsn, request.site, request.cursor, request.tables, request.paths).map(|()| Appended::Committed);
@@ -225,10 +266,7 @@ fn commit_group(state: &State, group: Vec<Request>) {
     for done in repeated {
         let _ = done.send(Ok(Appended::Duplicate));
     }
-    if let Err(error) = state.log.lock().rotate_if_full() {
-        log::error!("{error}: {}; the store takes nothing more until it is started again", cause(&error));
-        state.shut();
-    }
+    state.log.lock().rotate_if_full()
 }
 
 /// Puts durable rows into the memory tables and moves the cursor.

@@ -44,8 +44,6 @@ pub(crate) struct State {
     /// The first record of the log whose rows are not in the memory tables yet.
     pub(super) applied_lsn: AtomicU64,
     pub(super) next_row: AtomicU64,
-    /// Set when it is not known any more what is on the disk.
-    shut: AtomicBool,
     stopping: AtomicBool,
     /// Taken while the lists of files change: by a flush, a merge, a purge, one at a time each.
     pub(super) flushing: Mutex<()>,
@@ -136,7 +134,6 @@ impl State {
             log: Mutex::new(log),
             applied_lsn: AtomicU64::new(next_lsn),
             next_row: AtomicU64::new(next_row),
-            shut: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             flushing: Mutex::new(()),
             keeping: Mutex::new(()),
@@ -179,14 +176,6 @@ impl State {
     /// How many paths of one site may be known, and how many ends.
     pub(super) fn most_known(&self) -> usize {
         (KNOWN / self.sites.read().len().max(1)).max(LEAST_KNOWN)
-    }
-
-    pub(super) fn shut(&self) {
-        self.shut.store(true, Ordering::Release);
-    }
-
-    pub(super) fn is_shut(&self) -> bool {
-        self.shut.load(Ordering::Acquire)
     }
 
     pub(super) fn stop(&self) {

@@ -541,6 +541,36 @@ mod tests {
         assert_eq!((found, recovered.damage.len(), recovered.torn_bytes), (vec![1, 2], 1, 2 * frame as u64));
     }
 
+    /// A group that could not be made durable is taken back, whatever the disk has of it.
+    #[test]
+    fn what_an_error_left_is_gone_after_mending() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = LogWriter::open(dir.path().to_owned(), u64::MAX, 1, Vec::new()).unwrap();
+        let left = |log: &mut LogWriter| {
+            log.add(&payload(77)).unwrap();
+            let newest = segments(dir.path()).unwrap().pop().unwrap();
+            // The group itself, whole, as one that failed at the sync would leave it.
+            let mut bytes = std::fs::read(&newest).unwrap();
+            bytes.extend_from_slice(log.waiting());
+            std::fs::write(&newest, bytes).unwrap();
+            log.mend().unwrap();
+        };
+        left(&mut log);
+        for sequence in 0..2 {
+            log.add(&payload(sequence)).unwrap();
+            log.commit().unwrap();
+        }
+        left(&mut log);
+        left(&mut log);
+        log.add(&payload(2)).unwrap();
+        log.commit().unwrap();
+        let (found, recovered) = sequences(dir.path()).unwrap();
+        assert_eq!((found, recovered.damage.len(), recovered.torn_bytes), (vec![0, 1, 2], 0, 0));
+        assert_eq!(recovered.segments.iter().map(|(_, last)| *last).collect::<Vec<_>>(), [2, 3]);
+        log.release(3).unwrap();
+        assert_eq!(sequences(dir.path()).unwrap().0, [2]);
+    }
+
     /// A segment as version 1 wrote it: read to its end, and cut at the first frame that is not whole.
     #[test]
     fn segments_without_groups_are_read() {

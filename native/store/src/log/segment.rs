@@ -36,6 +36,8 @@ pub(crate) struct LogWriter {
     /// Number that names the current segment.
     first_lsn: u64,
     next_lsn: u64,
+    /// What is durable ends before this number, and at `bytes`.
+    durable_lsn: u64,
     /// Closed segments, oldest first, each with the last number in it.
     closed: Vec<(PathBuf, u64)>,
     buffer: Vec<u8>,
@@ -52,6 +54,7 @@ impl LogWriter {
             limit,
             first_lsn: next_lsn,
             next_lsn,
+            durable_lsn: next_lsn,
             closed,
             buffer: Vec::new(),
         })
@@ -81,7 +84,8 @@ impl LogWriter {
         Ok(lsn)
     }
 
-    /// Makes all that was added durable. After an error it is not known what is on the disk: the caller must not write any more.
+    /// Makes all that was added durable. After an error it is not known what is on the disk: nothing may be written before
+    /// [`LogWriter::mend`].
     pub(crate) fn commit(&mut self) -> Result<(), StoreError> {
         if self.buffer.is_empty() {
             return Ok(());
@@ -90,6 +94,7 @@ impl LogWriter {
         self.file.write_all(&self.buffer).map_err(failed)?;
         self.file.sync_data().map_err(failed)?;
         self.bytes += self.buffer.len() as u64;
+        self.durable_lsn = self.next_lsn;
         self.buffer.clear();
         // A large group is not kept for ever.
         self.buffer.shrink_to(8 << 20);
@@ -99,6 +104,27 @@ impl LogWriter {
     /// Goes on in a new segment when this one is full.
     pub(crate) fn rotate_if_full(&mut self) -> Result<(), StoreError> {
         if self.bytes < self.limit { Ok(()) } else { self.rotate() }
+    }
+
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// Takes back what an error left of a group, on the disk too, and goes on in a new segment.
+    pub(crate) fn mend(&mut self) -> Result<(), StoreError> {
+        self.buffer.clear();
+        self.next_lsn = self.durable_lsn;
+        let failed = |source| StoreError::io("cut the commit log", source);
+        self.file.set_len(self.bytes).map_err(failed)?;
+        self.file.sync_all().map_err(failed)?;
+        if self.next_lsn > self.first_lsn {
+            return self.rotate();
+        }
+        // Nothing is in it: it begins again under the same name.
+        self.file = create(&self.dir, self.first_lsn)?;
+        self.bytes = HEADER_BYTES as u64;
+        Ok(())
     }
 
     fn rotate(&mut self) -> Result<(), StoreError> {

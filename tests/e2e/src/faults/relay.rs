@@ -4,7 +4,7 @@
 //! A bad network: a relay of UDP packets that loses, doubles, delays and reorders them, and whose own address changes.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,10 +32,12 @@ pub struct Weather {
 pub struct Relay {
     /// Where gateways connect to.
     pub address: SocketAddr,
+    collector: SocketAddr,
+    seed: u64,
     weather: watch::Sender<Weather>,
     /// Grows when the collector is to see gateways come from another address.
     moves: watch::Sender<u64>,
-    _task: JoinSet<()>,
+    task: JoinSet<()>,
 }
 
 /// Largest UDP packet.
@@ -45,15 +47,32 @@ impl Relay {
     pub async fn new(collector: SocketAddr, seed: u64) -> Result<Relay> {
         let socket = UdpSocket::bind("127.0.0.1:0").await.context("bind the relay")?;
         let address = socket.local_addr()?;
-        let (weather, moves) = (watch::Sender::new(Weather::default()), watch::Sender::new(0));
-        let mut task = JoinSet::new();
-        task.spawn(relay(Arc::new(socket), collector, weather.subscribe(), moves.subscribe(), seed));
-        Ok(Relay {
+        let mut relay = Relay {
             address,
-            weather,
-            moves,
-            _task: task,
-        })
+            collector,
+            seed,
+            weather: watch::Sender::new(Weather::default()),
+            moves: watch::Sender::new(0),
+            task: JoinSet::new(),
+        };
+        relay.serve(socket);
+        Ok(relay)
+    }
+
+    fn serve(&mut self, socket: UdpSocket) {
+        let (weather, moves) = (self.weather.subscribe(), self.moves.subscribe());
+        self.task.spawn(relay(Arc::new(socket), self.collector, weather, moves, self.seed));
+    }
+
+    /// Gateways find it at another address of this machine, with the same port, and no more at the old one.
+    pub async fn move_to(&mut self, address: IpAddr) -> Result<()> {
+        self.task.shutdown().await;
+        self.address.set_ip(address);
+        let socket = UdpSocket::bind(self.address)
+            .await
+            .with_context(|| format!("bind the relay to {}", self.address))?;
+        self.serve(socket);
+        Ok(())
     }
 
     pub fn set(&self, weather: Weather) {

@@ -2,15 +2,16 @@
 // Copyright The MidoInsights authors
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tokio::process::Command;
 
-use super::{Fault, Plan, Relay, Weather};
+use super::disk::{Disk, append, flip, newest};
+use super::machine::{self, Clock, NAME, Names, pause};
+use super::{Fault, Plan, Relay, Side, Weather};
 use crate::manager::Browser;
 use crate::oracle::{self, Logged, Mark};
 use crate::process::{Process, run as run_program, wait};
@@ -22,8 +23,15 @@ const PATIENCE: Duration = Duration::from_secs(240);
 /// Records that an agent's kernel has taken and the gateway has not put on its disk when it dies are at most so old, on a busy machine.
 const ON_THE_WAY_US: i64 = 10_000_000;
 
-/// Room of the gateway's disk: what a run spools at most, many times.
-const DISK: &str = "size=64m";
+/// What is between a closed network and the collector's disk at most so long, on a busy machine.
+const ON_ITS_WAY: Duration = Duration::from_secs(3);
+
+/// Room of the disks: what a run spools and stores at most, many times.
+const SPOOL_DISK: &str = "64m";
+const STORE_DISK: &str = "256m";
+
+/// The service takes it up again after its disk is well so long at most.
+const WELL_AGAIN: Duration = Duration::from_secs(60);
 
 /// What a run came to.
 #[derive(Clone, Debug, Default)]
@@ -35,21 +43,27 @@ pub struct Report {
     pub taken_over: usize,
     /// Sent and not stored, each explained by a fault that may lose it.
     pub lost: usize,
-    /// In batches that a fault damaged on the gateway's disk.
+    /// In batches that a fault damaged on a disk.
     pub damaged: usize,
 }
 
 struct Stack {
     places: Places,
+    account: Account,
     relay: Relay,
+    /// Where the gateway is told that the service is.
+    ingest: String,
+    names: Option<Names>,
+    clocks: Option<[Clock; 2]>,
     hosts: String,
     zookeeper: Process,
     collector: Process,
     at: Served,
     cluster: Process,
     cluster_seen_us: i64,
-    /// The gateway's spool is a file system of its own, which can be filled.
-    disk: Option<Disk>,
+    /// The folders of both are file systems of their own, which can be filled.
+    spool_disk: Option<Disk>,
+    store_disk: Option<Disk>,
     taken_over: BTreeSet<Mark>,
     damaged: BTreeSet<Mark>,
     /// Spans in which what agents have sent may be lost.
@@ -106,27 +120,48 @@ async fn run_plan(dir: &Path, plan: &Plan, rate: u32) -> Result<Report> {
 
 impl Stack {
     async fn start(dir: &Path, seed: u64, account: &Account) -> Result<Stack> {
-        let places = Places::new(dir)?;
+        let mut places = Places::new(dir)?;
+        let store_disk = Disk::mount(&places.dir.join("collector"), STORE_DISK).await;
+        let spool_disk = Disk::mount(&places.dir.join("gateway/spool"), SPOOL_DISK).await;
+        let clock = |name: &str| Clock::new(places.dir.join(name));
+        let clocks = clock("gateway.clock")?.zip(clock("collector.clock")?).map(<[Clock; 2]>::from);
+        if let Some([gateway, collector]) = &clocks {
+            places.around_cluster.environment = gateway.environment();
+            places.around_collector.environment = collector.environment();
+        }
+        let names = Names::new(places.dir.join("hosts"), Ipv4Addr::LOCALHOST.into()).await?;
+        if let Some(names) = &names {
+            places.names.push(NAME.to_owned());
+            places.around_cluster.wrapper = names.wrapper();
+        }
         let (zookeeper, hosts) = places.zookeeper("3.4", 0).await?;
         places.prepare(account).await?;
-        let disk = Disk::mount(&places.dir.join("gateway/spool")).await;
         let anywhere = Served {
             ingest: "127.0.0.1:0".into(),
             web: "127.0.0.1:0".into(),
         };
         let (collector, at) = places.serve(&anywhere).await?;
         let relay = Relay::new(at.ingest.parse()?, seed).await?;
-        let cluster = places.cluster(&hosts, &relay.address.to_string(), &[]).await?;
+        let ingest = match &names {
+            Some(_) => format!("{NAME}:{}", relay.address.port()),
+            None => relay.address.to_string(),
+        };
+        let cluster = places.cluster(&hosts, &ingest, &[]).await?;
         Ok(Stack {
             places,
+            account: account.clone(),
             relay,
+            ingest,
+            names,
+            clocks,
             hosts,
             zookeeper,
             collector,
             at,
             cluster,
             cluster_seen_us: now_us(),
-            disk,
+            spool_disk,
+            store_disk,
             taken_over: BTreeSet::new(),
             damaged: BTreeSet::new(),
             lossy: Vec::new(),
@@ -150,11 +185,9 @@ impl Stack {
                 let at = plan.pick(step, u64::MAX);
                 self.restart_cluster(|spool| flip(&spool.join("flows"), at)).await?;
             }
-            Fault::KillZooKeeper => {
-                self.zookeeper.kill().await?;
-                let port = self.hosts.rsplit(':').next().context("an address has a port")?.parse()?;
-                self.zookeeper = self.places.zookeeper("3.4", port).await?.0;
-            }
+            Fault::FlippedLog => self.flip_log(plan.pick(step, u64::MAX)).await?,
+            Fault::KillZooKeeper => self.restart_zookeeper(Duration::ZERO).await?,
+            Fault::NoZooKeeper(time) => self.restart_zookeeper(time).await?,
             Fault::PauseCollector(time) => pause(&self.collector, time).await?,
             Fault::PauseCluster(time) => pause(&self.cluster, time).await?,
             Fault::PauseZooKeeper(time) => pause(&self.zookeeper, time).await?,
@@ -184,16 +217,59 @@ impl Stack {
             }
             Fault::SmallPackets(mtu, time) => self.weather(Weather { mtu, ..Weather::default() }, time).await,
             Fault::AddressChange => self.relay.change_addresses(),
-            Fault::DiskFull(time) => match &self.disk {
-                Some(disk) => {
-                    let from = now_us();
-                    disk.fill()?;
-                    tokio::time::sleep(time).await;
-                    disk.free()?;
-                    self.lossy.push((from - ON_THE_WAY_US, now_us() + ON_THE_WAY_US));
-                }
-                None => eprintln!("left out: nobody may mount a file system here"),
-            },
+            Fault::NameChange => {
+                let Some(names) = &self.names else {
+                    eprintln!("left out: nobody may mount a file here");
+                    return Ok(());
+                };
+                let last = 2 + plan.pick(step, 200) as u8;
+                let address = IpAddr::from([127, 0, 0, last]);
+                names.set(address)?;
+                self.relay.move_to(address).await?;
+            }
+            Fault::ClockJump(side, seconds, time) => {
+                let Some([gateway, collector]) = &self.clocks else {
+                    eprintln!("left out: no library here that tells another time");
+                    return Ok(());
+                };
+                let clock = if side == Side::Gateway { gateway } else { collector };
+                clock.set(seconds)?;
+                tokio::time::sleep(time).await;
+                clock.set(0)?;
+            }
+            Fault::SlowSync(side, delay, time) => self.sync(side, &format!("delay_enter={}", delay.as_micros()), time).await?,
+            Fault::FailingSync(side, time) => {
+                let from = now_us();
+                self.sync(side, "error=EIO", time).await?;
+                self.after_disk(side, from).await?;
+            }
+            Fault::DiskFull(side, time) => {
+                let disk = if side == Side::Gateway { &self.spool_disk } else { &self.store_disk };
+                let Some(disk) = disk else {
+                    eprintln!("left out: nobody may mount a file system here");
+                    return Ok(());
+                };
+                let from = now_us();
+                disk.fill()?;
+                tokio::time::sleep(time).await;
+                disk.free()?;
+                self.after_disk(side, from).await?;
+            }
+            Fault::ReadOnlySpool(time) => {
+                let Some(disk) = self.spool_disk.take() else {
+                    eprintln!("left out: nobody may mount a file system here");
+                    return Ok(());
+                };
+                let from = now_us();
+                self.cluster.kill().await?;
+                self.died(from)?;
+                disk.read_only(true).await?;
+                self.start_cluster().await?;
+                tokio::time::sleep(time).await;
+                disk.read_only(false).await?;
+                self.spool_disk = Some(disk);
+                self.after_disk(Side::Gateway, from).await?;
+            }
         }
         Ok(())
     }
@@ -226,6 +302,36 @@ impl Stack {
         Ok(())
     }
 
+    async fn sync(&self, side: Side, what: &str, time: Duration) -> Result<()> {
+        let process = if side == Side::Gateway { &self.cluster } else { &self.collector };
+        machine::sync(process, what, time, &self.places.dir.join("strace.log")).await
+    }
+
+    /// The disk of one side took nothing since `from`. What agents sent to a gateway meanwhile may be lost; a collector loses nothing, and
+    /// stores again by itself.
+    async fn after_disk(&mut self, side: Side, from: i64) -> Result<()> {
+        match side {
+            Side::Gateway => self.lossy.push((from - ON_THE_WAY_US, now_us() + ON_THE_WAY_US)),
+            Side::Collector => {
+                let before = self.flows_lane().await["first"].clone();
+                let deadline = Instant::now() + WELL_AGAIN;
+                while self.flows_lane().await["first"] == before {
+                    ensure!(Instant::now() < deadline, "nothing is stored since the collector's disk is well again");
+                    tokio::time::sleep(Duration::from_millis(250)).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn restart_zookeeper(&mut self, between: Duration) -> Result<()> {
+        self.zookeeper.kill().await?;
+        tokio::time::sleep(between).await;
+        let port = self.hosts.rsplit(':').next().context("an address has a port")?.parse()?;
+        self.zookeeper = self.places.zookeeper("3.4", port).await?.0;
+        Ok(())
+    }
+
     async fn restart_collector(&mut self, between: impl FnOnce(&Places) -> Result<()>) -> Result<()> {
         self.collector.kill().await?;
         between(&self.places)?;
@@ -233,17 +339,47 @@ impl Stack {
         Ok(())
     }
 
+    /// What is stored is asked before and after: what the flipped byte took with it is damaged, the rest is not.
+    async fn flip_log(&mut self, at: u64) -> Result<()> {
+        let stored = |stack: &Stack| -> Result<BTreeSet<Mark>> {
+            let (browser, site) = Browser::at_home(&stack.at.web, &stack.account)?;
+            oracle::once(oracle::stored(&browser, &site)?.into_iter().map(|(mark, ..)| mark))
+        };
+        // Nothing is stored meanwhile that nobody counts.
+        self.relay.set(Weather {
+            loss: 100,
+            ..Weather::default()
+        });
+        tokio::time::sleep(ON_ITS_WAY).await;
+        let before = stored(self)?;
+        self.restart_collector(|places| flip(&places.dir.join("collector/store/log"), at)).await?;
+        let after = stored(self)?;
+        self.damaged.extend(before.difference(&after));
+        self.relay.set(Weather::default());
+        Ok(())
+    }
+
     async fn restart_cluster(&mut self, between: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+        let before = now_us();
         self.cluster.kill().await?;
-        let killed_us = now_us();
-        self.lossy.push((killed_us - ON_THE_WAY_US, killed_us + 1_000_000));
         let spool = self.spool();
-        let had = oracle::spooled(&spool)?;
+        let had = self.died(before)?;
         between(&spool)?;
         let has = oracle::spooled(&spool)?;
         self.damaged.extend(had.difference(&has));
-        self.taken_over.extend(had);
-        self.cluster = self.places.cluster(&self.hosts, &self.relay.address.to_string(), &[]).await?;
+        self.start_cluster().await
+    }
+
+    /// The gateway was killed: what is on its disk was taken over.
+    fn died(&mut self, killed_us: i64) -> Result<BTreeSet<Mark>> {
+        self.lossy.push((killed_us - ON_THE_WAY_US, now_us() + 1_000_000));
+        let had = oracle::spooled(&self.spool())?;
+        self.taken_over.extend(had.iter().copied());
+        Ok(had)
+    }
+
+    async fn start_cluster(&mut self) -> Result<()> {
+        self.cluster = self.places.cluster(&self.hosts, &self.ingest, &[]).await?;
         self.cluster_seen_us = now_us();
         Ok(())
     }
@@ -254,25 +390,27 @@ impl Stack {
 
     /// The gateway has sent everything that it has, and the service has acknowledged it.
     async fn drained(&mut self) -> Result<()> {
-        let socket = self.places.dir.join("gateway/status.sock");
         let deadline = Instant::now() + PATIENCE;
         let mut last = None;
         loop {
-            let status = run_program(self.places.program("mn-insights").args(["status", "--json", "--socket"]).arg(&socket)).await;
-            let status: Value = serde_json::from_str(&status.unwrap_or_default()).unwrap_or_default();
-            let lanes = status["spool"]["lanes"].as_array().cloned().unwrap_or_default();
-            let flows = lanes.iter().find(|lane| lane["kind"] == "flows").cloned();
+            let flows = self.flows_lane().await;
             // Nothing waits, and nothing came since the last look.
-            if let Some(flows) = &flows
-                && flows["first"] == flows["next"]
-                && last == Some(flows.clone())
-            {
+            if flows.is_object() && flows["first"] == flows["next"] && last.as_ref() == Some(&flows) {
                 return Ok(());
             }
-            last = flows;
-            ensure!(Instant::now() < deadline, "the gateway's spool does not drain: {status}");
+            ensure!(Instant::now() < deadline, "the gateway's spool does not drain: {flows}");
+            last = Some(flows);
             tokio::time::sleep(Duration::from_secs(2)).await;
         }
+    }
+
+    /// What the gateway says of the flow records on its disk; nothing when it does not answer.
+    async fn flows_lane(&self) -> Value {
+        let socket = self.places.dir.join("gateway/status.sock");
+        let status = run_program(self.places.program("mn-insights").args(["status", "--json", "--socket"]).arg(&socket)).await;
+        let status: Value = serde_json::from_str(&status.unwrap_or_default()).unwrap_or_default();
+        let lanes = status["spool"]["lanes"].as_array().cloned().unwrap_or_default();
+        lanes.into_iter().find(|lane| lane["kind"] == "flows").unwrap_or_default()
     }
 
     fn judge(&self, plan: &Plan, sent: Vec<Logged>, stored: impl Iterator<Item = Mark>) -> Result<Report> {
@@ -318,80 +456,9 @@ impl Stack {
     }
 }
 
-/// A small file system in memory.
-struct Disk {
-    path: PathBuf,
-}
-
-impl Disk {
-    /// None where that is not allowed.
-    async fn mount(path: &Path) -> Option<Disk> {
-        std::fs::create_dir_all(path).ok()?;
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", DISK, "insights-faults"]).arg(path);
-        run_program(&mut mount).await.ok()?;
-        Some(Disk { path: path.into() })
-    }
-
-    /// Takes all room that is left.
-    fn fill(&self) -> Result<()> {
-        let mut file = std::fs::File::create(self.path.join("fill"))?;
-        let block = vec![0; 64 << 10];
-        while file.write_all(&block).is_ok() {}
-        Ok(())
-    }
-
-    fn free(&self) -> Result<()> {
-        Ok(std::fs::remove_file(self.path.join("fill"))?)
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("-l").arg(&self.path).status();
-    }
-}
-
 fn rubbish(plan: &Plan, step: usize) -> Vec<u8> {
     let length = 1 + plan.pick(step, 400);
     (0..length).map(|at| (plan.pick(step, u64::MAX) >> (at % 56)) as u8).collect()
-}
-
-fn append(file: &Path, bytes: &[u8]) -> Result<()> {
-    let mut file = std::fs::File::options()
-        .append(true)
-        .open(file)
-        .with_context(|| format!("open {}", file.display()))?;
-    Ok(file.write_all(bytes)?)
-}
-
-/// Turns a bit of one of the files of a folder, behind its header.
-fn flip(folder: &Path, pick: u64) -> Result<()> {
-    const HEADER: usize = 64;
-    let file = newest(folder)?;
-    let mut bytes = std::fs::read(&file)?;
-    if bytes.len() > HEADER {
-        let at = HEADER + (pick % (bytes.len() - HEADER) as u64) as usize;
-        bytes[at] ^= 1 << (pick >> 32 & 7);
-        std::fs::write(&file, bytes)?;
-    }
-    Ok(())
-}
-
-/// The last file of a folder by its name, which counts up.
-fn newest(folder: &Path) -> Result<PathBuf> {
-    let entries = std::fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))?;
-    let mut files: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
-    files.retain(|path| path.is_file());
-    files.sort();
-    files.pop().with_context(|| format!("{} is empty", folder.display()))
-}
-
-async fn pause(process: &Process, time: Duration) -> Result<()> {
-    let id = process.id().context("the process runs")?.to_string();
-    run_program(Command::new("kill").args(["-STOP", &id])).await?;
-    tokio::time::sleep(time).await;
-    run_program(Command::new("kill").args(["-CONT", &id])).await.map(drop)
 }
 
 /// Lines of the simulator's log.
