@@ -24,6 +24,7 @@ pub mod event;
 pub mod flow;
 pub mod frame;
 pub mod meters;
+pub mod order;
 pub mod stream;
 pub mod topology;
 

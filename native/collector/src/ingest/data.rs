@@ -17,6 +17,7 @@ use insights_protocol::{
     batch::{self, Payload},
     control::{Cursor as WireCursor, ToGateway},
     frame::{LENGTH_BYTES, MAX_DATA_FRAME, payload_length},
+    order::{Fate, Order},
 };
 use insights_store::{
     Append, Appended, Cursor, Rows, StoreError, StreamId,
@@ -31,9 +32,7 @@ use super::{
     connection::{Ended, Peer},
     contexts::Context,
     counters::{add, stream_kind},
-    join,
-    order::{Fate, Order},
-    rows, snapshots, stories,
+    join, rows, snapshots, stories,
 };
 use crate::{clock::now_us, site::Site};
 

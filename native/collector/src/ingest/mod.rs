@@ -13,7 +13,7 @@ mod counters;
 mod data;
 mod gateways;
 mod join;
-mod order;
+
 mod pins;
 mod reset;
 mod rows;

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The MidoInsights authors
 
-//! The session against a service in virtual time, with the connection lost at random points.
+//! The session against a service in virtual time, which decides by the very rules that the real one has, with the connection lost, stores
+//! that fail and either side started anew at random points.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use insights_protocol::Kinds;
+use insights_protocol::{
+    Kinds,
+    order::{Fate, Order},
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -23,6 +27,8 @@ struct Lane {
 #[derive(Default)]
 struct Service {
     taken: BTreeMap<Kind, Vec<u64>>,
+    /// Of the streams of this connection.
+    orders: BTreeMap<Kind, Order>,
     connected: bool,
 }
 
@@ -115,7 +121,10 @@ impl World {
             }
             Action::Send(ToService::Bye { .. }) => self.byes += 1,
             Action::Send(_) | Action::Report | Action::Settings(_) | Action::Run(_) | Action::RenewEpoch(_) => {}
-            Action::ResetStream(kind) => _ = self.wire.remove(&kind),
+            Action::ResetStream(kind) => {
+                self.wire.remove(&kind);
+                self.service.orders.remove(&kind);
+            }
             Action::Forget(Cursor { kind, epoch, sequence }) => {
                 assert_eq!(epoch, EPOCH);
                 let lane = self.lanes.get_mut(&kind).unwrap();
@@ -144,6 +153,7 @@ impl World {
         assert!(std::mem::take(&mut self.connecting));
         self.open = true;
         self.wire.clear();
+        self.service.orders.clear();
         self.down.clear();
         let streams = Kind::ALL.map(|kind| {
             let lane = &self.lanes[&kind];
@@ -211,22 +221,55 @@ impl World {
         self.now = self.now.max(until);
     }
 
-    /// The service takes the next batch of a kind.
+    /// The service gets the next batch of a kind, and stores it if its rules say so.
     fn take(&mut self, kind: Kind, ack: bool) {
+        self.get(kind, true, ack);
+    }
+
+    /// The same, but its disk takes nothing now.
+    fn fail(&mut self, kind: Kind) {
+        self.get(kind, false, true);
+    }
+
+    fn get(&mut self, kind: Kind, stores: bool, ack: bool) {
         let Some(number) = self.wire.get_mut(&kind).and_then(std::collections::VecDeque::pop_front) else {
             return;
         };
+        let order = self.service.orders.entry(kind).or_default();
         let taken = self.service.taken.entry(kind).or_default();
-        // One that comes again, after a retry or when its acknowledgement was lost, is known by its number.
-        if taken.last().is_none_or(|last| number > *last) {
-            taken.push(number);
-        }
+        let durable = order.durable(EPOCH).unwrap_or(taken.last().copied());
+        assert_eq!(durable, taken.last().copied(), "the service knows what it has");
+        let acknowledged = match order.arrived(EPOCH, durable, number) {
+            Fate::Leave => return,
+            Fate::Known(durable) => durable,
+            Fate::Take if stores => {
+                taken.push(number);
+                order.stored(EPOCH, number);
+                number
+            }
+            Fate::Take => {
+                order.failed(number);
+                return self.down.push_back(ToGateway::Retry { kind, after_ms: 1_000 });
+            }
+        };
         if ack {
             self.down.push_back(ToGateway::Ack(Cursor {
                 kind,
                 epoch: EPOCH,
-                sequence: number,
+                sequence: acknowledged,
             }));
+        }
+    }
+
+    /// The gateway dies, and starts again with what its spool has.
+    fn restart(&mut self, seed: u64) {
+        if self.open || self.connecting {
+            self.lose(None);
+        }
+        self.session = Session::new(Kinds::ALL, seed);
+        self.now += Duration::from_secs(1);
+        for (kind, lane) in &self.lanes {
+            self.session.stored(*kind, lane.next);
         }
     }
 
@@ -276,6 +319,8 @@ enum Step {
     Take(usize, bool),
     Answer,
     Retry(usize),
+    Fail(usize),
+    Restart(u64),
     Lose,
     Pass(u64),
     Evict(usize),
@@ -297,6 +342,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (0..4usize, any::<bool>()).prop_map(|(kind, ack)| Step::Take(kind, ack)),
         5 => Just(Step::Answer),
         1 => (0..4usize).prop_map(Step::Retry),
+        1 => (0..4usize).prop_map(Step::Fail),
+        1 => any::<u64>().prop_map(Step::Restart),
         2 => Just(Step::Lose),
         3 => (0..200_000u64).prop_map(Step::Pass),
         1 => (0..4usize).prop_map(Step::Evict),
@@ -323,6 +370,8 @@ proptest! {
                 Step::Take(kind, ack) => world.take(Kind::ALL[kind], ack),
                 Step::Answer => if let Some(message) = world.down.pop_front().filter(|_| world.open) { world.say(message) },
                 Step::Retry(kind) => if world.open { world.say(ToGateway::Retry { kind: Kind::ALL[kind], after_ms: 50 }) },
+                Step::Fail(kind) => world.fail(Kind::ALL[kind]),
+                Step::Restart(seed) => world.restart(seed),
                 Step::Lose => if world.open || world.connecting { world.lose(Some(Trouble::Protocol("gone".into()))) },
                 Step::Pass(millis) => world.pass(Duration::from_millis(millis)),
                 Step::Evict(kind) => {

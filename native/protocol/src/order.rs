@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The MidoInsights authors
 
-//! Which batches of a stream are taken, so that each is stored once and in order.
+//! Which batches of a stream the service takes, so that each is stored once and in order.
 
-/// Where a stream stands.
+/// Where a stream stands, on the side that stores: one for each stream of a connection.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Order {
+pub struct Order {
     /// Epoch and durable sequence.
     place: Option<(u64, Option<u64>)>,
     /// The sequence that was asked for again: what comes after it was sent before the sender knew.
@@ -14,7 +14,7 @@ pub(super) struct Order {
 
 /// What becomes of a batch.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Fate {
+pub enum Fate {
     /// To be stored.
     Take,
     /// Stored before, up to this sequence: to be acknowledged again.
@@ -25,12 +25,12 @@ pub(super) enum Fate {
 
 impl Order {
     /// The durable sequence of an epoch, where it is known here.
-    pub(super) fn durable(&self, epoch: u64) -> Option<Option<u64>> {
+    pub fn durable(&self, epoch: u64) -> Option<Option<u64>> {
         self.place.filter(|(of, _)| *of == epoch).map(|(_, durable)| durable)
     }
 
     /// A batch came; `durable` is what the store has of its epoch.
-    pub(super) fn arrived(&mut self, epoch: u64, durable: Option<u64>, sequence: u64) -> Fate {
+    pub fn arrived(&mut self, epoch: u64, durable: Option<u64>, sequence: u64) -> Fate {
         self.place = Some((epoch, durable));
         match durable {
             Some(durable) if sequence <= durable => Fate::Known(durable),
@@ -40,13 +40,13 @@ impl Order {
     }
 
     /// The batch that was taken is durable, or passed over for good.
-    pub(super) fn stored(&mut self, epoch: u64, sequence: u64) {
+    pub fn stored(&mut self, epoch: u64, sequence: u64) {
         self.wanted = None;
         self.place = Some((epoch, Some(sequence)));
     }
 
     /// The batch that was taken could not be stored now, and is asked for again.
-    pub(super) fn failed(&mut self, sequence: u64) {
+    pub fn failed(&mut self, sequence: u64) {
         self.wanted = Some(sequence);
     }
 }
