@@ -314,7 +314,7 @@ impl Walk<'_> {
         let (length, crc, version) = (number(0), number(4), self.version);
         let size = if version < 2 { length } else { length & !BEGINS_GROUP } as usize;
         // A length of zero with a checksum of zero is what a hole in the file reads as.
-        let fits = size >= LSN_BYTES && size <= MAX_PAYLOAD_BYTES && size as u64 <= left.checked_sub(FRAME_HEAD_BYTES as u64)?;
+        let fits = (LSN_BYTES..=MAX_PAYLOAD_BYTES).contains(&size) && size as u64 <= left.checked_sub(FRAME_HEAD_BYTES as u64)?;
         fits.then_some(Head { length, size, crc, version })
     }
 }
