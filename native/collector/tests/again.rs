@@ -93,7 +93,7 @@ async fn a_batch_that_the_store_cannot_take_is_asked_for_again_and_stored_once()
     send_batch(&mut stream, EPOCH, 0, &batch(0)).await;
     gateway.acknowledged(Kind::Flows, 0).await;
 
-    // The disk is gone: the next segment can't be begun, and the store takes nothing more.
+    // The disk is gone: the next segment can't be begun, and the store takes nothing.
     let (log, away) = (dir.path().join("log"), dir.path().join("away"));
     std::fs::rename(&log, &away).unwrap();
     let mut sequence = 1;
@@ -114,13 +114,22 @@ async fn a_batch_that_the_store_cannot_take_is_asked_for_again_and_stored_once()
     send_batch(&mut stream, EPOCH, sequence, &batch(sequence)).await;
     assert!(matches!(gateway.receive().await, Some(ToGateway::Retry { kind: Kind::Flows, .. })));
     assert_eq!(service.counters.kind(Kind::Flows).retries.load(std::sync::atomic::Ordering::Relaxed), 2);
-    gateway.connection.close(VarInt::from_u32(0), b"");
 
+    // The disk is there again, and batches are taken without a restart.
     std::fs::rename(&away, &log).unwrap();
+    loop {
+        send_batch(&mut stream, EPOCH, sequence, &batch(sequence)).await;
+        match gateway.receive().await.expect("the connection lives") {
+            ToGateway::Retry { after_ms, .. } => tokio::time::sleep(std::time::Duration::from_millis(after_ms.into())).await,
+            ToGateway::Ack(cursor) => break assert_eq!(cursor.sequence, sequence),
+            other => panic!("{other:?}"),
+        }
+    }
+    gateway.connection.close(VarInt::from_u32(0), b"");
     service.stop().await;
     service = Service::start_with(options).await;
     let mut gateway = Gateway::connect(&service, &identity, id, EPOCH).await;
-    assert_eq!(gateway.cursor(Kind::Flows), Some(sequence - 1));
+    assert_eq!(gateway.cursor(Kind::Flows), Some(sequence));
     let mut stream = gateway.stream().await;
     for sequence in sequence - 1..sequence + 2 {
         send_batch(&mut stream, EPOCH, sequence, &batch(sequence)).await;
