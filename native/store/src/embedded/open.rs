@@ -75,7 +75,7 @@ pub(super) fn open(options: &StoreOptions, catalog: Catalog) -> Result<State, St
     } = replay;
     if recovered.torn_bytes > 0 {
         log::warn!(
-            "the commit log ended in {} bytes of a write that was not finished; nothing acknowledged was in them",
+            "the commit log ended in {} bytes of a write that was not finished; nothing acknowledged was in them unless the disk changed it",
             recovered.torn_bytes
         );
     }
